@@ -1,0 +1,125 @@
+"""Building a training set on Dask: chunks are independent, so a killed build goes on where it stopped."""
+
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import dask
+import numpy as np
+import torch
+import zarr
+from distributed import Client, LocalCluster, as_completed
+from numpy.typing import NDArray
+
+from ..resolution.spread import Method
+from ..simulate import Simulator
+from ..studies import parse_study
+from ..study import Study
+from . import store
+from .draws import simulate_draw
+
+WORKER_ENVIRONMENT = {
+    "MALLOC_MMAP_MAX_": 0,
+    "MALLOC_TRIM_THRESHOLD_": 1 << 34,
+    "MALLOC_TOP_PAD_": 1 << 28,
+    "OMP_NUM_THREADS": 1,
+    "MKL_NUM_THREADS": 1,
+    "OPENBLAS_NUM_THREADS": 1,
+}
+"""Workers keep their memory instead of giving it back after every array, and use one thread."""
+
+Chunk = tuple[NDArray[np.float16], NDArray[np.float64], NDArray[np.int32]]
+
+
+@lru_cache(maxsize=2)
+def _simulator(text: str, resolution: Method) -> Simulator:
+    """One simulator per worker process and study."""
+    torch.set_num_threads(1)
+    return Simulator(parse_study(text), resolution)
+
+
+def simulate_chunk(text: str, resolution: Method, class_index: int, seed: int, indices: range) -> Chunk:
+    """Images, parameters and rejected draws of one chunk; depends on its arguments alone."""
+    simulator = _simulator(text, resolution)
+    images, parameters, rejected = zip(*(simulate_draw(simulator, class_index, seed, i) for i in indices), strict=True)
+    return np.stack(images).astype(np.float16), np.stack(parameters), np.array(rejected, np.int32)
+
+
+def missing_chunks(root: zarr.Group, study: Study) -> list[tuple[int, range]]:
+    """Chunks (class index, image indices) that are not in the store yet, classes taken in turn."""
+    per_class = int(root.attrs["per_class"])  # type: ignore[arg-type]
+    chunks = []
+    for start in range(0, per_class, store.CHUNK):
+        for number, name in enumerate(study.classes):
+            if not np.all(root[name]["done"][start : start + store.CHUNK]):  # type: ignore[index]
+                chunks.append((number, range(start, min(start + store.CHUNK, per_class))))
+    return chunks
+
+
+def build(
+    study: Study,
+    text: str,
+    path: Path,
+    per_class: int,
+    seed: int = 0,
+    resolution: Method = "gaussian",
+    workers: int = 2,
+    scheduler: str | None = None,
+    report: Callable[[str], None] = print,
+) -> zarr.Group:
+    """Build (or go on building) a training set.
+
+    Parameters
+    ----------
+    study, text
+        The study, and the text of its file (workers read it themselves).
+    path : Path
+        Folder of the Zarr store.
+    per_class : int
+        Stable images of each model.
+    workers, scheduler
+        Size of a local cluster of single-thread processes, or the address of a Dask scheduler that runs already.
+    report : callable
+        Gets lines of progress.
+
+    Raises
+    ------
+    DataError
+        If the folder holds something else or was begun with other settings.
+    """
+    root = store.create(path, study, per_class, seed, resolution)
+    todo = missing_chunks(root, study)
+    total = per_class * len(study.classes)
+    done = total - sum(len(indices) for _, indices in todo)
+    report(f"{done} of {total} images there already" if done else f"{total} images to simulate")
+    if not todo:
+        return root
+    with dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}):
+        cluster = None if scheduler else LocalCluster(workers, threads_per_worker=1, dashboard_address="127.0.0.1:0")
+    with Client(scheduler or cluster) as client:
+        report(f"Dask dashboard: {client.dashboard_link}")
+        started, fresh, rejected, last = time.monotonic(), 0, 0, 0.0
+        futures = {
+            client.submit(simulate_chunk, text, resolution, number, seed, indices, pure=False): (number, indices)
+            for number, indices in todo
+        }
+        for future in as_completed(futures):
+            number, indices = futures.pop(future)
+            images, parameters, thrown = future.result()
+            group, where = root[study.classes[number]], slice(indices.start, indices.stop)
+            group["images"][where], group["parameters"][where] = images, parameters  # type: ignore[index]
+            group["rejected"][where], group["done"][where] = thrown, True  # type: ignore[index]
+            future.release()
+            fresh, rejected = fresh + len(indices), rejected + int(thrown.sum())
+            if time.monotonic() - last > 10 or not futures:
+                last = time.monotonic()
+                rate = fresh / (last - started)
+                left = (total - done - fresh) / rate
+                report(
+                    f"{done + fresh} of {total} images, {rate:.2f} a second, {left / 60:.0f} minutes left, "
+                    f"{rejected / (rejected + fresh):.0%} of draws unstable"
+                )
+    if cluster is not None:
+        cluster.close()
+    return root

@@ -1,0 +1,127 @@
+"""The Zarr store of a training set.
+
+Groups ``<class>/``: ``images`` (n, runs, slices, x, y) float16 (relative error 2^-11), ``parameters`` (n, n_parameters)
+meV, ``rejected`` (n,) draws thrown away before this one, ``done`` (n,) bool. Attributes of the root say what it is.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..errors import DataError
+from ..study import Study
+
+CHUNK = 8
+"""Images in a chunk, and in one task of a build."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a training set in memory: images, class indices and parameters of each."""
+
+    images: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
+def create(path: Path, study: Study, per_class: int, seed: int, resolution: str) -> zarr.Group:
+    """Make an empty store, or open one that was begun with the same settings.
+
+    Raises
+    ------
+    DataError
+        If the folder holds something else.
+    """
+    attributes = {
+        "study": study.name,
+        "layout_hash": study.layout_hash,
+        "physics_hash": study.physics_hash,
+        "classes": list(study.classes),
+        "per_class": per_class,
+        "seed": seed,
+        "resolution": resolution,
+        "magnoscope": __version__,
+    }
+    if path.exists():
+        root = open_store(path)
+        for key, value in attributes.items():
+            if key != "magnoscope" and root.attrs.get(key) != value:
+                raise DataError(
+                    f"{path} was begun with {key} = {root.attrs.get(key)}, not {value}; give another folder or the "
+                    "same settings"
+                )
+        return root
+    root = zarr.create_group(str(path))
+    root.attrs.update(attributes)
+    for name, model in study.models.items():
+        group = root.create_group(name)
+        group.attrs["parameters"] = [p.name for p in model.parameters]
+        shape = (per_class, *study.shape)
+        group.create_array("images", shape=shape, chunks=(CHUNK, *study.shape), dtype="float16")
+        n = len(model.parameters)
+        group.create_array("parameters", shape=(per_class, n), chunks=(CHUNK, n), dtype="float64")
+        group.create_array("rejected", shape=(per_class,), chunks=(CHUNK,), dtype="int32")
+        group.create_array("done", shape=(per_class,), chunks=(CHUNK,), dtype="bool")
+    return root
+
+
+def open_store(path: Path) -> zarr.Group:
+    """Open a store.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    try:
+        root = zarr.open_group(str(path), mode="r+")
+        if "per_class" not in root.attrs:
+            raise KeyError("per_class")
+    except (FileNotFoundError, KeyError, ValueError):
+        raise DataError(
+            f"{path} is no training set; build one with: magnoscope dataset build STUDY -n 1000 -o {path}"
+        ) from None
+    return root
+
+
+@dataclass(frozen=True)
+class Split:
+    """Shares of the images of each class, by index: what trains, what stops training, what calibrates, what is reported."""
+
+    train: float = 0.70
+    validation: float = 0.08
+    calibration: float = 0.08
+
+    def indices(self, part: str, per_class: int) -> range:
+        """Indices of one part: "train", "validation", "calibration" or "test" (the rest)."""
+        a = round(self.train * per_class)
+        b = a + round(self.validation * per_class)
+        c = b + round(self.calibration * per_class)
+        return {
+            "train": range(0, a),
+            "validation": range(a, b),
+            "calibration": range(b, c),
+            "test": range(c, per_class),
+        }[part]
+
+
+def load_part(root: zarr.Group, part: str, split: Split | None = None) -> Part:
+    """Read one part of a finished store into memory, classes one after the other.
+
+    Raises
+    ------
+    DataError
+        If the store is not finished.
+    """
+    indices = (split or Split()).indices(part, int(root.attrs["per_class"]))  # type: ignore[arg-type]
+    images, labels = [], []
+    for number, name in enumerate(root.attrs["classes"]):  # type: ignore[arg-type]
+        group = root[str(name)]
+        if not np.all(group["done"][:]):  # type: ignore[index]
+            raise DataError("this training set is not finished; run the same `magnoscope dataset build` again to go on")
+        images.append(np.asarray(group["images"][indices.start : indices.stop], dtype=np.float32))  # type: ignore[index]
+        labels.append(np.full(len(indices), number))
+    return Part(np.concatenate(images), np.concatenate(labels))

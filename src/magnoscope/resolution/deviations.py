@@ -1,0 +1,141 @@
+"""Tobyfit's linear model: from deviations in the spectrometer to deviations of Q and energy transfer.
+
+T. G. Perring, PhD thesis, Cambridge (1991), as implemented in Horace. Eleven independent deviations, in this order:
+emission time at the moderator, aperture y and z, chopper time, sample x, y, z, detector depth, width and height,
+and the time bin. Spectrometer frame: x along k_i, y horizontal, z up.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..instrument import Sample, Spectrometer
+from ..units import ENERGY_PER_K2, SPEED_PER_SQRT_ENERGY
+from .kinematics import wavevector
+
+NAMES = (
+    "moderator time",
+    "aperture y",
+    "aperture z",
+    "chopper time",
+    "sample x",
+    "sample y",
+    "sample z",
+    "detector depth",
+    "detector width",
+    "detector height",
+    "time bin",
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A spectrometer at one incident energy and chopper frequency, with a sample in it.
+
+    ``energy_bin`` (meV) is the width of the histogram bin the run was reduced with, not of a slice. The moderator's
+    time constant may belong to another energy than ``ei`` (``moderator_energy``); ``sample_turn`` (degrees) is psi.
+    """
+
+    spectrometer: Spectrometer
+    sample: Sample
+    package: str
+    ei: float
+    frequency: float
+    energy_bin: float = 0.0
+    moderator_energy: float | None = None
+    sample_turn: float = 0.0
+
+    def sample_axes(self) -> NDArray[np.float64]:
+        """Edges of the sample in the spectrometer frame, one per row (m)."""
+        cos, sin = np.cos(np.radians(self.sample_turn)), np.sin(np.radians(self.sample_turn))
+        return np.array(self.sample.size)[:, None] * np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+
+    def variances(self) -> NDArray[np.float64]:
+        """Variances of the eleven deviations, (11,): s^2 and m^2; those of the sample and time bin are of unit boxes.
+
+        The sample's deviations are counted in edges and the time bin in bins, so that the same box of unit width
+        serves any sample and bin.
+        """
+        s = self.spectrometer
+        box = 1 / 12
+        return np.array(
+            [
+                s.moderator.variance(self.moderator_energy or self.ei),
+                s.aperture[0] ** 2 * box,
+                s.aperture[1] ** 2 * box,
+                s.chopper(self.package).variance(self.ei, self.frequency),
+                box,
+                box,
+                box,
+                s.detectors.depth**2 * box,
+                s.detectors.width**2 * box,
+                s.detectors.height**2 * box,
+                box,
+            ]
+        )
+
+
+def linear_map(setting: Setting, q: NDArray[np.float64], energy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Matrix M of (dQ, dE) = M . deviations at each point.
+
+    Parameters
+    ----------
+    setting : Setting
+    q : (n, 3) spectrometer frame, 1/Å
+    energy : (n,) meV
+        Energy transfer; below ``ei``.
+
+    Returns
+    -------
+    (n, 4, 11)
+        Rows dQx, dQy, dQz (1/Å, spectrometer frame), dE (meV); columns as ``NAMES``.
+    """
+    s = setting.spectrometer
+    q, energy = np.atleast_2d(q), np.atleast_1d(np.asarray(energy, float))
+    n = len(q)
+    ki, kf = wavevector(setting.ei), wavevector(setting.ei - energy)
+    vi, vf = SPEED_PER_SQRT_ENERGY * np.sqrt(setting.ei), SPEED_PER_SQRT_ENERGY * np.sqrt(setting.ei - energy)
+    x0, xa, x1, x2 = s.moderator_chopper, s.aperture_chopper, s.chopper_sample, s.detectors.distance
+    w, tan = 2 * np.pi * setting.frequency, np.tan(np.radians(s.moderator.tilt))
+    ti, tf = x0 / vi, x2 / vf
+    d = w * (xa + x1)
+    g1, g2 = 1 - w * (x0 + x1) * tan / vi, 1 - w * (x0 - xa) * tan / vi
+    f1, f2 = 1 + x1 / x0 * g1, 1 + x1 / x0 * g2
+
+    # the scattered beam's frame: along k_f, horizontal, up
+    along = np.stack([ki - q[:, 0], -q[:, 1], -q[:, 2]], -1) / kf[:, None]
+    flat = np.stack([-along[:, 1], along[:, 0], np.zeros(n)], -1)
+    flat /= np.linalg.norm(flat, axis=1, keepdims=True)
+    frame = np.stack([along, flat, np.cross(along, flat)], 1)  # (n, 3 axes, 3)
+
+    body = setting.sample_axes().T  # columns: a unit of each sample deviation, m
+    dki = np.zeros((3, 11))
+    dki[0, [0, 1, 3]] = ki / ti * np.array([1, -g1 / d, -1])
+    dki[0, 4:7] = ki / ti * g2 / d * body[1]
+    dki[1, 1] = dki[2, 2] = -ki / (xa + x1)
+    dki[1, 4:7], dki[2, 4:7] = ki / (xa + x1) * body[1], ki / (xa + x1) * body[2]
+
+    turned = frame @ body  # sample deviations in the scattered beam's frame, (n, 3, 3)
+    dkf = np.zeros((n, 3, 11))
+    rate = kf / tf
+    dkf[:, 0, 0] = -rate * x1 / x0
+    dkf[:, 0, 1] = rate * f1 / d
+    dkf[:, 0, 3] = rate * (x0 + x1) / x0
+    dkf[:, 0, 4:7] = rate[:, None] * (body[0] / vi - f2 / d * body[1] - turned[:, 0] / vf[:, None])
+    dkf[:, 0, 7] = rate / vf
+    # a bin of the histogram, in time: dE = 2 E_f t / t_f
+    dkf[:, 0, 10] = -rate * setting.energy_bin * tf / (2 * (setting.ei - energy))
+    dkf[:, 1:, 4:7] = -(kf / x2)[:, None, None] * turned[:, 1:]
+    dkf[:, 1, 8] = dkf[:, 2, 9] = kf / x2
+
+    matrix = np.empty((n, 4, 11))
+    matrix[:, :3] = dki - np.swapaxes(frame, 1, 2) @ dkf
+    matrix[:, 3] = 2 * ENERGY_PER_K2 * (ki * dki[0] - kf[:, None] * dkf[:, 0])
+    return matrix
+
+
+def covariance(setting: Setting, q: NDArray[np.float64], energy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Covariance of (Q, energy), (n, 4, 4), 1/Å and meV, in the spectrometer frame: M V M^T."""
+    m = linear_map(setting, q, energy)
+    return (m * setting.variances()) @ np.swapaxes(m, 1, 2)

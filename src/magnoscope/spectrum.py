@@ -1,0 +1,73 @@
+"""A Spectrum: signal on the tiles of a study, and which pixels were measured at all."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import SpectrumError
+from .study import Study
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Intensity on the tiles of a study's view.
+
+    Attributes
+    ----------
+    study : Study
+        Names the tiles and axes.
+    signal : (runs, slices, axis 0, axis 1)
+        NaN where ``valid`` is False.
+    valid : same shape, bool
+        False where there is no detector. Zero is a measurement, a missing detector is not.
+    error : same shape or None
+        One standard deviation, where known.
+    """
+
+    study: Study
+    signal: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+    error: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not fit the study."""
+        for name, array in (("signal", self.signal), ("valid", self.valid), ("error", self.error)):
+            if array is not None and array.shape != self.study.shape:
+                raise SpectrumError(
+                    f"{name} has shape {array.shape}, study {self.study.name} has tiles of shape {self.study.shape}"
+                )
+
+    @property
+    def image(self) -> NDArray[np.float64]:
+        """The flat image, NaN where there is no detector: rows of tiles are runs, columns slices."""
+        return to_image(np.where(self.valid, self.signal, np.nan))
+
+    def masked(self, no_detector: NDArray[np.bool_]) -> "Spectrum":
+        """The same spectrum with further pixels without a detector (True there), in tiles or as an image."""
+        missing = no_detector if no_detector.shape == self.study.shape else to_tiles(no_detector, self.study)
+        valid = self.valid & ~missing.astype(bool)
+        return replace(self, signal=np.where(valid, self.signal, np.nan), valid=valid)
+
+
+def to_image(tiles: NDArray) -> NDArray:
+    """From (runs, slices, x, y) to the flat image (runs * x, slices * y)."""
+    runs, slices, x, y = tiles.shape
+    return tiles.transpose(0, 2, 1, 3).reshape(runs * x, slices * y)
+
+
+def to_tiles(image: NDArray, study: Study) -> NDArray:
+    """From a flat image to (runs, slices, x, y).
+
+    Raises
+    ------
+    SpectrumError
+        If the image has another shape than the study's.
+    """
+    if image.shape != study.image_shape:
+        raise SpectrumError(
+            f"the image has shape {' x '.join(map(str, image.shape))}; study {study.name} needs "
+            f"{study.image_shape[0]} x {study.image_shape[1]} (one row of tiles for each run, one column for each slice)"
+        )
+    runs, slices, x, y = study.shape
+    return image.reshape(runs, x, slices, y).transpose(0, 2, 1, 3)

@@ -1,0 +1,135 @@
+"""Modes of a model at wave vectors: energies, eigenvectors, and whether the state is stable there."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from ..errors import InstabilityError
+from ..hamiltonian import SpinModel
+from .bogoliubov import DEFAULT_SHIFT, halves, solve_full, solve_half
+from .boson import BosonHamiltonian, boson_hamiltonian, local_frames
+from .form_factor import form_factor
+
+
+@dataclass(frozen=True)
+class Modes:
+    """Spin waves of one model.
+
+    Attributes
+    ----------
+    q : (n_q, 3) r.l.u.
+    energies : (..., n_q, n_modes) meV, falling
+    u, v : (..., n_q, n_sites, n_modes)
+        Eigenvectors: b_q = u beta_q + .., b_-q^H = v beta_q + .. (phases by full position).
+    stable : (..., n_q) bool
+    """
+
+    model: SpinModel
+    q: torch.Tensor
+    energies: torch.Tensor
+    u: torch.Tensor
+    v: torch.Tensor
+    stable: torch.Tensor
+
+
+class ModeSolver:
+    """A model made ready to be solved again and again; the boson form and the choice of method are kept."""
+
+    def __init__(self, model: SpinModel, device: torch.device | str = "cpu", shift: float = DEFAULT_SHIFT) -> None:
+        self.model = model
+        self.device = torch.device(device)
+        self.shift = shift
+        self.boson: BosonHamiltonian = boson_hamiltonian(model, device)
+        self.reciprocal = torch.as_tensor(model.lattice.reciprocal, device=self.device)
+        probe = torch.as_tensor(np.random.default_rng(0).uniform(-1, 1, (5, 3)), device=self.device) @ self.reciprocal
+        weights = torch.linspace(0.5, 1.5, len(model.parameters), dtype=torch.float64, device=self.device)
+        a, b = self.boson.blocks(weights, probe)
+        self.half_size = halves(a, b, self.boson.blocks(weights, -probe)[0])
+
+    def solve(self, values: ArrayLike | torch.Tensor, q: ArrayLike | torch.Tensor) -> Modes:
+        """Modes at wave vectors, for one or many parameter sets.
+
+        Parameters
+        ----------
+        values : (..., n_parameters) meV
+        q : (n_q, 3) r.l.u. of the study's lattice
+
+        Returns
+        -------
+        Modes
+            With ``stable`` False (and NaN energies) where the state is no energy minimum.
+        """
+        values = torch.as_tensor(values, dtype=torch.float64, device=self.device)
+        q = torch.as_tensor(q, dtype=torch.float64, device=self.device).reshape(-1, 3)
+        cartesian = q @ self.reciprocal
+        if self.half_size:
+            energies, u, v, stable = solve_half(*self.boson.blocks(values, cartesian), self.shift)
+        else:
+            energies, u, v, stable = solve_full(self.boson.matrix(values, cartesian), self.shift)
+        return Modes(self.model, q, energies, u, v, stable)
+
+    def lowest_eigenvalue(self, values: ArrayLike, q: ArrayLike) -> torch.Tensor:
+        """Lowest eigenvalue (meV) of the full boson matrix at each q: negative where the state is no minimum."""
+        values = torch.as_tensor(values, dtype=torch.float64, device=self.device)
+        q = torch.as_tensor(q, dtype=torch.float64, device=self.device).reshape(-1, 3)
+        return torch.linalg.eigvalsh(self.boson.matrix(values, q @ self.reciprocal))[..., 0]
+
+
+def check_stable(solver: ModeSolver, values: ArrayLike, modes: Modes) -> None:
+    """Stop on a state that is no energy minimum.
+
+    Raises
+    ------
+    InstabilityError
+        Naming the first such q and the lowest eigenvalue of the boson Hamiltonian there.
+    """
+    if bool(modes.stable.all()):
+        return
+    q = modes.q[int((~modes.stable).nonzero()[0, -1])].tolist()
+    lowest = float(solver.lowest_eigenvalue(values, q)[0])
+    at = ", ".join(f"{x:.4g}" for x in q)
+    raise InstabilityError(
+        f"the magnetic structure of model {modes.model.name} is not an energy minimum for these parameters: at "
+        f"q = ({at}) the lowest eigenvalue of the boson Hamiltonian is {lowest:.4g} meV; change the parameters or "
+        "the moments"
+    )
+
+
+def amplitudes(modes: Modes, include_form_factor: bool = True) -> torch.Tensor:
+    """Amplitude vector of creating each mode with momentum transfer q.
+
+    W_n = sum_i F_i(Q) sqrt(S_i / 2) (u_i conj(U_in) + u_i* conj(V_in)), so that S^ab_n = conj(W^a) W^b.
+
+    Returns
+    -------
+    (..., n_q, n_modes, 3) complex, in the crystal's Cartesian frame
+    """
+    model = modes.model
+    frames, _ = local_frames(model)
+    frames = frames.to(modes.u.device)
+    scale = torch.as_tensor([(s.spin / 2) ** 0.5 for s in model.sites], device=modes.u.device)
+    weight = scale.expand(len(modes.q), -1)
+    if include_form_factor:
+        length = (modes.q @ torch.as_tensor(model.lattice.reciprocal, device=modes.q.device)).norm(dim=-1)
+        weight = weight * torch.stack([form_factor(s.ion, length) for s in model.sites], -1)
+    up = torch.einsum("qi,ia,...qin->...qna", weight.to(modes.u.dtype), frames, modes.u.conj())
+    down = torch.einsum("qi,ia,...qin->...qna", weight.to(modes.u.dtype), frames.conj(), modes.v.conj())
+    return up + down
+
+
+def s_perp(modes: Modes, include_form_factor: bool = True) -> torch.Tensor:
+    """Neutron intensity sum_ab (delta_ab - Qa Qb / Q^2) S_ab of each mode, per magnetic cell, spin squared.
+
+    At Q = 0, where the direction of Q is undefined, the full trace is returned.
+
+    Returns
+    -------
+    (..., n_q, n_modes)
+    """
+    w = amplitudes(modes, include_form_factor)
+    q = modes.q @ torch.as_tensor(modes.model.lattice.reciprocal, device=modes.q.device)
+    unit = torch.nn.functional.normalize(q, dim=-1, eps=1e-12).to(w.dtype)
+    along = torch.einsum("qa,...qna->...qn", unit, w)
+    return (w.abs() ** 2).sum(-1) - along.abs() ** 2
