@@ -18,8 +18,8 @@ import torch
 
 from .errors import InstabilityError
 from .hamiltonian import SpinModel
-from .resolution.deviations import Setting
 from .resolution.kinematics import Scan
+from .resolution.setting import run_setting
 from .resolution.spread import Method, Spread, make_spread
 from .spectrum import Spectrum
 from .spinwave import Modes, ModeSolver, check_stable, form_factor, s_perp
@@ -96,7 +96,7 @@ class Simulator:
         x, y = np.meshgrid(*self.grid, indexing="ij")
         self._x, self._y = torch.as_tensor(x.ravel()), torch.as_tensor(y.ravel())
         self._axes = np.array([*(a.direction for a in study.view.axes), study.view.hidden_direction], float)
-        self._plans = [self._plan(run) for run in study.runs]
+        self._plans = [self._plan(number, run) for number, run in enumerate(study.runs)]
         self._solvers = {name: ModeSolver(model) for name, model in study.models.items()}
         self._flat = {name: self._heights(model) for name, model in study.models.items()}
         self.reachable = self._reachable()
@@ -105,12 +105,9 @@ class Simulator:
         """The spin wave solver of a candidate model."""
         return self._solvers[self.study.model(model).name]
 
-    def _plan(self, run: Run) -> _RunPlan:
+    def _plan(self, number: int, run: Run) -> _RunPlan:
         study = self.study
-        scan = Scan(run.ei, study.orientation.spectrometer_frame(study.lattice, run.psi), self._axes)
-        setting = Setting(
-            study.spectrometer, study.sample, study.package, run.ei, run.frequency, run.energy_bin, sample_turn=run.psi
-        )
+        setting, scan = run_setting(study, number)
         edges = study.view.energy_edges(run.ei)
         spread = make_spread(
             self.resolution,

@@ -71,3 +71,20 @@ def to_tiles(image: NDArray, study: Study) -> NDArray:
         )
     runs, slices, x, y = study.shape
     return image.reshape(runs, x, slices, y).transpose(0, 2, 1, 3)
+
+
+def counted(spectrum: Spectrum, mean_counts: float, seed: int) -> Spectrum:
+    """A spectrum as counts: Poisson noise with ``mean_counts`` a valid pixel on average, errors the root of the counts.
+
+    A pixel without a count has an error of one.
+    """
+    rng = np.random.default_rng(seed)
+    expected = np.where(spectrum.valid, np.maximum(spectrum.signal, 0), 0)
+    expected *= mean_counts * spectrum.valid.sum() / expected.sum()
+    counts = rng.poisson(expected).astype(float)
+    return Spectrum(
+        spectrum.study,
+        np.where(spectrum.valid, counts, np.nan),
+        spectrum.valid,
+        np.where(spectrum.valid, np.sqrt(np.maximum(counts, 1)), np.nan),
+    )

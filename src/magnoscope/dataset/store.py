@@ -21,10 +21,19 @@ CHUNK = 8
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a training set in memory: images, class indices and parameters of each."""
+    """One part of a training set in memory.
 
-    images: NDArray[np.float32]
+    Attributes
+    ----------
+    images : (n, runs, slices, x, y) float16
+    labels : (n,) class indices
+    parameters : (n, most parameters) float32
+        Scaled to 0..1 over the prior; classes with fewer parameters are filled up with 0.5.
+    """
+
+    images: NDArray[np.float16]
     labels: NDArray[np.int64]
+    parameters: NDArray[np.float32]
 
 
 def create(path: Path, study: Study, per_class: int, seed: int, resolution: str) -> zarr.Group:
@@ -108,20 +117,29 @@ class Split:
         }[part]
 
 
-def load_part(root: zarr.Group, part: str, split: Split | None = None) -> Part:
+def load_part(root: zarr.Group, study: Study, part: str, split: Split | None = None) -> Part:
     """Read one part of a finished store into memory, classes one after the other.
 
     Raises
     ------
     DataError
-        If the store is not finished.
+        If the store is not finished, or was made for another study.
     """
-    indices = (split or Split()).indices(part, int(root.attrs["per_class"]))  # type: ignore[arg-type]
-    images, labels = [], []
-    for number, name in enumerate(root.attrs["classes"]):  # type: ignore[arg-type]
-        group = root[str(name)]
+    attributes = root.attrs.asdict()
+    if attributes["layout_hash"] != study.layout_hash:
+        raise DataError(f"this training set was made for study {attributes['study']} with other tiles, axes or classes")
+    indices = (split or Split()).indices(part, int(attributes["per_class"]))
+    where = slice(indices.start, indices.stop)
+    most = max(len(model.parameters) for model in study.models.values())
+    images, labels, parameters = [], [], []
+    for number, (name, model) in enumerate(study.models.items()):
+        group = root[name]
         if not np.all(group["done"][:]):  # type: ignore[index]
             raise DataError("this training set is not finished; run the same `magnoscope dataset build` again to go on")
-        images.append(np.asarray(group["images"][indices.start : indices.stop], dtype=np.float32))  # type: ignore[index]
+        images.append(np.asarray(group["images"][where]))  # type: ignore[index]
         labels.append(np.full(len(indices), number))
-    return Part(np.concatenate(images), np.concatenate(labels))
+        low, high = model.prior.T
+        scaled = np.full((len(indices), most), 0.5, np.float32)
+        scaled[:, : len(low)] = (np.asarray(group["parameters"][where]) - low) / (high - low)  # type: ignore[index]
+        parameters.append(scaled)
+    return Part(np.concatenate(images), np.concatenate(labels), np.concatenate(parameters))

@@ -1,0 +1,1 @@
+"""Resolution of direct-geometry spectrometers: kinematics, deviations, and how modes are spread by them."""

@@ -26,6 +26,12 @@ def shipped() -> list[str]:
     )
 
 
+def default_study() -> str:
+    """The worked case among the studies that ship: the one whose file says so."""
+    marked = [name for name in shipped() if tomllib.loads(study_text(name)[0]).get("worked_case")]
+    return (marked or shipped())[0]
+
+
 def study_text(name_or_path: str | Path) -> tuple[str, str]:
     """Text of a study and where it came from.
 
@@ -127,7 +133,7 @@ def _build(file: StudyFile, tables: dict[str, object]) -> Study:
             Download(d.name, d.path, d.sha256, d.role, tuple(d.flip), d.variable) for d in file.downloads.files
         )
         downloads = Downloads(file.downloads.base_url, entries, file.downloads.citation)
-    physics = {k: v for k, v in tables.items() if k not in ("title", "citation", "downloads")}
+    physics = {k: v for k, v in tables.items() if k not in ("title", "citation", "downloads", "worked_case")}
     layout = {"classes": list(file.models), "view": tables["view"], "runs": [run.ei for run in file.runs]}
     return Study(
         name=file.name,

@@ -210,6 +210,7 @@ class StudyFile(Table):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+$")]
     title: str = ""
     citation: str = ""
+    worked_case: bool = False
     lattice: LatticeTable
     orientation: OrientationTable
     magnetic_cell: MagneticCellTable = MagneticCellTable()

@@ -1,0 +1,200 @@
+"""Training sets and training."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+
+from .. import __version__
+from ..dataset.build import build as build_set
+from ..dataset.noise import Nuisance, random_coverage
+from ..dataset.store import load_part, open_store
+from ..errors import DataError, StudyError
+from ..networks.compact import CompactNetwork
+from ..networks.training import Training, TrainingConfig
+from ..simulate import Simulator
+from ..studies import load_study, study_text
+from ..study import Study
+from ..trust.held_back import calibrate, report_card
+from ..trust.weights import Weights, load_weights, new_network, save_weights
+from .common import Json, StudyArgument, StudyOption, app, print_json, writable
+from .physics import Resolution
+
+commands = typer.Typer(help="Build and look at training sets.", no_args_is_help=True)
+app.add_typer(commands, name="dataset")
+
+DatasetArgument = Annotated[Path, typer.Argument(metavar="DATASET", help="Folder that `dataset build` wrote.")]
+COVERAGES = 256
+
+
+@commands.command()
+def build(
+    study: StudyArgument,
+    per_class: Annotated[int, typer.Option("-n", "--per-class", min=1, help="Stable spectra of each model.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write, ending in .zarr.")],
+    method: Annotated[Resolution, typer.Option("--resolution", help="Resolution method.")] = Resolution.gaussian,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes of a local cluster.")] = os.cpu_count()
+    or 1,
+    scheduler: Annotated[str | None, typer.Option("--scheduler", help="Address of a running Dask scheduler.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Image i of class c depends on (seed, c, i) alone.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Simulate a training set from the priors; go on with it if it was interrupted."""
+    found = load_study(study)
+    if output.suffix != ".zarr":
+        raise StudyError(f"{output} must end in .zarr")
+    build_set(
+        found,
+        study_text(study)[0],
+        output,
+        per_class,
+        seed,
+        method.value,  # type: ignore[arg-type]
+        workers,
+        scheduler,
+        report=lambda line: typer.echo(line, err=True),
+    )
+    info(output, as_json)
+
+
+@commands.command()
+def info(dataset: DatasetArgument, as_json: Json = False) -> None:
+    """Say what a training set holds."""
+    root = open_store(dataset)
+    summary: dict[str, Any] = root.attrs.asdict()
+    summary["done"] = {name: int(np.sum(root[name]["done"][:])) for name in summary["classes"]}  # type: ignore[index]
+    summary["rejected"] = {name: int(np.sum(root[name]["rejected"][:])) for name in summary["classes"]}  # type: ignore[index]
+    if as_json:
+        print_json(summary)
+        return
+    for key, value in summary.items():
+        print(f"{key}: {value}")
+
+
+def _study_of(dataset: Path, study: str | None) -> Study:
+    name = open_store(dataset).attrs.asdict()["study"]
+    return load_study(study or name)
+
+
+def _commit() -> str:
+    """The commit of the checkout the package runs from, "unknown" where there is none."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return found.stdout.strip() or "unknown"
+
+
+@app.command()
+def train(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="The network: compact.")],
+    dataset: DatasetArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Weights to write, ending in .safetensors.")],
+    epochs: Annotated[int, typer.Option("--epochs", min=1)] = 60,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    width: Annotated[int, typer.Option("--width", min=16, help="Channels; a multiple of 16.")] = 48,
+    matched: Annotated[int, typer.Option("--matched", min=20, help="Held-back images given a best match.")] = 200,
+    study: StudyOption = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network, calibrate it on held-back simulations and score it on others; go on if interrupted."""
+    if kind != "compact":
+        raise StudyError(f"there is no network {kind}; this version trains: compact")
+    if width % 16:
+        raise StudyError(f"--width {width} is not a multiple of 16")
+    if output.suffix != ".safetensors":
+        raise StudyError(f"{writable(output)} must end in .safetensors")
+    found = _study_of(dataset, study)
+    root = open_store(dataset)
+    parts = {name: load_part(root, found, name) for name in ("train", "validation", "calibration", "test")}
+    coverages = random_coverage(found, COVERAGES, seed)
+    config, nuisance = TrainingConfig(epochs=epochs, seed=seed), Nuisance()
+    network = new_network(found, seed, width)
+    folder = output.with_suffix(".training")
+    training = Training(network, parts["train"], parts["validation"], coverages, config, folder, nuisance)
+
+    def report(line: str) -> None:
+        typer.echo(line, err=True)
+
+    if training.resume():
+        report(f"going on after epoch {training.epoch}")
+    training.run(report)
+    card = _finish(network, training, found, dataset, parts, coverages, seed, width, matched, report, output)
+    if as_json:
+        print_json(card)
+    else:
+        print(json.dumps(card["scores"], indent=2))
+
+
+def _finish(
+    network: CompactNetwork,
+    training: Training,
+    study: Study,
+    dataset: Path,
+    parts: dict[str, Any],
+    coverages: torch.Tensor,
+    seed: int,
+    width: int,
+    matched: int,
+    report: Any,
+    output: Path,
+) -> dict[str, Any]:
+    """Calibrate, score, write; returns the card."""
+    simulator = Simulator(study)
+    calibration = calibrate(network, parts["train"], parts["calibration"], coverages, simulator, seed, matched, report)
+    attributes = open_store(dataset).attrs.asdict()
+    card: dict[str, Any] = {
+        "kind": "compact",
+        "width": width,
+        "study": study.name,
+        "classes": list(study.classes),
+        "layout_hash": study.layout_hash,
+        "physics_hash": study.physics_hash,
+        "seed": seed,
+        "commit": _commit(),
+        "magnoscope": __version__,
+        "training_set": {k: attributes[k] for k in ("per_class", "seed", "resolution", "physics_hash")},
+        "images": {name: len(part.labels) for name, part in parts.items()},
+        "settings": {k: getattr(training.config, k) for k in training.config.__dataclass_fields__},
+        "nuisance": {k: getattr(training.nuisance, k) for k in training.nuisance.__dataclass_fields__},
+        "epochs": training.epoch,
+        "minutes": sum(row["seconds"] for row in training.history) / 60,
+    }
+    weights = Weights(network, calibration, card)
+    card["scores"] = report_card(weights, parts["test"], coverages, seed)
+    save_weights(weights, output)
+    return card
+
+
+@app.command()
+def trust(
+    weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Weights that `train` wrote.")],
+    dataset: DatasetArgument,
+    study: StudyOption = None,
+    as_json: Json = False,
+) -> None:
+    """Score weights on the test part of their training set, which neither training nor stopping has seen."""
+    found = _study_of(dataset, study)
+    loaded, warning = load_weights(weights, found)
+    made_from = open_store(dataset).attrs.asdict()
+    expected = loaded.card.get("training_set", {})
+    if any(made_from[k] != expected.get(k) for k in ("seed", "per_class", "resolution")):
+        raise DataError(f"{dataset} is not the training set of {weights}: its test part may have trained them")
+    coverages = random_coverage(found, COVERAGES, int(loaded.card["seed"]))
+    result = report_card(loaded, load_part(open_store(dataset), found, "test"), coverages, int(loaded.card["seed"]))
+    if as_json:
+        print_json(result | {"warning": warning})
+        return
+    for name, row in result.items():
+        low, high = row["interval"]
+        print(
+            f"{name.replace('_', ' ')}: accuracy {row['accuracy']:.3f} ({low:.3f} to {high:.3f}, n = {row['n']}), NLL "
+            f"{row['nll']:.3f}, Brier {row['brier']:.3f}, ECE {row['ece']:.3f}, label sets cover {row['coverage']:.3f}"
+        )

@@ -1,0 +1,117 @@
+"""The main job: fetch, classify, demo."""
+
+import time
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import DataError
+from ..fetch import fetch as fetch_files
+from ..fetch import find_measurement
+from ..io.images import read_spectrum
+from ..plot import plot_verdict, save_figure
+from ..studies import default_study, load_study
+from ..study import Study
+from ..verdict import Verdict
+from ..verdict import classify as classify_spectrum
+from .common import Json, StudyArgument, StudyOption, app, print_json, writable
+
+ImageArgument = Annotated[
+    Path, typer.Argument(metavar="IMAGE", help="What simulate wrote, or a .npy image (NaN: no detector).")
+]
+
+
+@app.command()
+def fetch(study: StudyArgument, as_json: Json = False) -> None:
+    """Download a study's public measurement, check it by sha256 and bring it into the study's layout."""
+    found = load_study(study)
+    if found.downloads is None:
+        raise DataError(f"study {found.name} names no public files; add [downloads] to its file")
+    files = fetch_files(found.name, found.downloads, found.shape, progress=lambda line: typer.echo(line, err=True))
+    if as_json:
+        print_json({name: str(path) for name, path in files.items()})
+        return
+    for name, path in files.items():
+        print(f"{name}: {path}")
+
+
+@app.command()
+def classify(
+    image: ImageArgument,
+    study: StudyOption = None,
+    mask: Annotated[
+        Path | None, typer.Option("--mask", help="Boolean .npy image, True where there is no detector.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option("--weights", help="Weights that `train` wrote.")] = None,
+    figure: Annotated[Path | None, typer.Option("-o", "--figure", help="Figure to write.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say which model made a spectrum, how sure that is, and whether it is like the training data at all."""
+    found = load_study(study or default_study())
+    if figure is not None:
+        writable(figure)
+    verdict = classify_spectrum(read_spectrum(image, found, mask), weights)
+    if figure is not None:
+        save_figure(plot_verdict(verdict), figure)
+    if as_json:
+        print_json(verdict.as_dict())
+    else:
+        print_verdict(verdict)
+
+
+def print_verdict(verdict: Verdict) -> None:
+    """The verdict as text: trust first, then classes."""
+    where = "in distribution" if verdict.in_distribution else "OUT OF DISTRIBUTION"
+    print(f"{where} (p = {verdict.p_value:.3g} against held-back simulations)")
+    print(f"label: {verdict.label or 'none'}; label set: {', '.join(verdict.label_set)}")
+    for name, score in sorted(verdict.scores.items(), key=lambda entry: -entry[1]):
+        found = verdict.matches[name]
+        values = ", ".join(f"{k} {v:.3g}" for k, v in found.parameters.items())
+        print(
+            f"  {name:>12}: K = {score:.3f}, probability {verdict.probabilities[name]:.3f}, best match chi-square "
+            f"{found.match.chi_square:.3f} ({values})"
+        )
+    print(verdict.sentence)
+    if verdict.warning:
+        print(f"warning: {verdict.warning}")
+
+
+def _example(study: Study) -> Path | None:
+    path = Path(str(resources.files("magnoscope.studies") / f"{study.name}-example.npy"))
+    return path if path.exists() else None
+
+
+@app.command()
+def demo(
+    study: StudyOption = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Figure to write.")] = Path("magnoscope-demo.png"),
+    as_json: Json = False,
+) -> None:
+    """Classify the real measurement where it is found, otherwise a simulated one that ships; offline."""
+    started = time.monotonic()
+    found = load_study(study or default_study())
+    writable(output)
+    real = find_measurement(found.name, found.downloads)
+    path = real or _example(found)
+    if path is None:
+        raise DataError(f"there is no measurement of {found.name}; `magnoscope fetch {found.name}` downloads one")
+    source = (
+        f"the real measurement, {path}"
+        if real
+        else f"a SIMULATED example that ships (no measurement found; `magnoscope fetch {found.name}` downloads the real one)"
+    )
+    if not as_json:
+        print(f"{found.title}\ninput: {source}")
+    verdict = classify_spectrum(read_spectrum(path, found))
+    save_figure(plot_verdict(verdict), output)
+    seconds = time.monotonic() - started
+    if as_json:
+        print_json(
+            verdict.as_dict()
+            | {"input": str(path), "real": real is not None, "figure": str(output), "seconds": seconds}
+        )
+        return
+    print_verdict(verdict)
+    print(f"figure: {output}; {seconds:.0f} s")

@@ -1,0 +1,138 @@
+"""Spin waves, resolution and simulation."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from ..errors import InstrumentError, StudyError
+from ..io.images import write_spectrum
+from ..resolution.deviations import covariance
+from ..resolution.setting import run_setting
+from ..simulate import Simulator
+from ..spectrum import counted
+from ..spinwave import ModeSolver, check_stable, s_perp
+from ..studies import load_study
+from .common import Json, SetOption, StudyArgument, app, parse_numbers, parse_settings, print_json, writable
+
+
+class Resolution(StrEnum):
+    """How the spectrometer's resolution is put on."""
+
+    gaussian = "gaussian"
+    montecarlo = "montecarlo"
+    none = "none"
+
+
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A candidate model of the study.")]
+
+
+@app.command()
+def spinwaves(
+    study: StudyArgument,
+    model: ModelArgument,
+    q: Annotated[list[str], typer.Option("--q", metavar="H,K,L", help="Wave vector, r.l.u.; may be given often.")],
+    settings: SetOption = None,
+    form_factor: Annotated[bool, typer.Option("--form-factor/--no-form-factor", help="With form factors.")] = True,
+    twins: Annotated[bool, typer.Option("--twins/--no-twins", help="With all domains.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Energies and S_perp of the spin waves at wave vectors, per magnetic cell, sorted by falling energy.
+
+    With twins each twin's modes follow, intensities times its volume fraction.
+    """
+    found = load_study(study)
+    spin_model = found.model(model)
+    values = spin_model.values(parse_settings(settings))
+    points = np.array([parse_numbers(text, 3, "--q", "h,k,l") for text in q])
+    solver = ModeSolver(spin_model)
+    energies, intensities = [], []
+    for matrix, fraction in [(t.matrix, t.fraction) for t in found.twins] if twins else [(np.eye(3), 1.0)]:
+        modes = solver.solve(values, points @ matrix.T)
+        check_stable(solver, values, modes)
+        energies.append(modes.energies.numpy())
+        intensities.append(s_perp(modes, form_factor).numpy() * fraction)
+    energy, intensity = np.concatenate(energies, 1), np.concatenate(intensities, 1)
+    if as_json:
+        print_json({"q": points.tolist(), "energies_meV": energy.tolist(), "intensities": intensity.tolist()})
+        return
+    for point, row, strengths in zip(points, energy, intensity, strict=True):
+        print("q = (" + ", ".join(f"{x:g}" for x in point) + ")    energy (meV)    S_perp")
+        for e, s in zip(row, strengths, strict=True):
+            print(f"{e:38.5f} {s:12.6f}")
+
+
+@app.command()
+def resolution(
+    study: StudyArgument,
+    ei: Annotated[float, typer.Option("--ei", help="Incident energy of one of the study's runs, meV.")],
+    q: Annotated[str, typer.Option("--q", metavar="H,K", help="Point on the view's two axes, r.l.u.")],
+    energy: Annotated[float, typer.Option("--energy", help="Energy transfer, meV.")],
+    as_json: Json = False,
+) -> None:
+    """Covariance of the view's two axes (r.l.u.) and energy (meV), the hidden axis integrated out."""
+    found = load_study(study)
+    x, y = parse_numbers(q, 2, "--q", "h,k")
+    number = next((i for i, run in enumerate(found.runs) if abs(run.ei - ei) < 1e-6 * run.ei), None)
+    if number is None:
+        raise StudyError(
+            f"study {found.name} has no run at Ei = {ei:g} meV; it has {', '.join(f'{r.ei:g}' for r in found.runs)}"
+        )
+    if not energy < ei:
+        raise InstrumentError(
+            f"energy transfer {energy:g} meV is not below Ei = {ei:g} meV; the neutron has no more to give"
+        )
+    setting, scan = run_setting(found, number)
+    point = scan.q_spectrometer([x], [y], [energy])
+    if not np.isfinite(point).all():
+        raise InstrumentError(
+            f"q = ({x:g}, {y:g}) at {energy:g} meV is out of reach with Ei = {ei:g} meV; choose a smaller q"
+        )
+    to_view = np.eye(4)
+    to_view[:3, :3] = np.linalg.inv(scan.view).T
+    whole = to_view @ covariance(setting, point, np.array([energy]))[0] @ to_view.T
+    part = whole[np.ix_([0, 1, 3], [0, 1, 3])]
+    names = [found.view.axes[0].name, found.view.axes[1].name, "energy"]
+    if as_json:
+        print_json({"axes": names, "covariance": part.tolist()})
+        return
+    for name, variance in zip(names, np.diag(part), strict=True):
+        print(f"{name:>8}: FWHM {2.35482 * np.sqrt(variance):.5g} {'meV' if name == 'energy' else 'r.l.u.'}")
+    print(part)
+
+
+@app.command()
+def simulate(
+    study: StudyArgument,
+    model: ModelArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .npy (bare image) or .h5.")],
+    settings: SetOption = None,
+    method: Annotated[Resolution, typer.Option("--resolution", help="Resolution method.")] = Resolution.gaussian,
+    noise: Annotated[
+        float | None, typer.Option("--noise", help="Count with so many counts per pixel on average.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the counting noise.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Simulate a model's spectrum on the study's tiles; NaN where there is no detector."""
+    found = load_study(study)
+    found.model(model)
+    changes = parse_settings(settings)
+    if noise is not None and not (np.isfinite(noise) and noise > 0):
+        raise StudyError(f"--noise {noise} is not a number of counts; give a positive mean per pixel, such as 5")
+    if output.suffix not in (".npy", ".h5"):
+        raise StudyError(f"{output} must end in .npy (bare image) or .h5 (with mask and axes)")
+    writable(output)
+    simulator = Simulator(found, method.value)  # type: ignore[arg-type]
+    spectrum = simulator(model, changes)
+    if noise is not None:
+        spectrum = counted(spectrum, noise, seed)
+    values = dict(zip([p.name for p in found.model(model).parameters], found.model(model).values(changes), strict=True))
+    about = {"model": model, "resolution": method.value, **{f"parameter_{k}": float(v) for k, v in values.items()}}
+    write_spectrum(spectrum, output, about, simulator.hidden_axis())
+    if as_json:
+        print_json({"file": str(output), "model": model, "parameters": {k: float(v) for k, v in values.items()}})
+    else:
+        print(f"{output}: {model}, " + ", ".join(f"{k} = {v:g}" for k, v in values.items()))

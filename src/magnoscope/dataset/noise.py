@@ -1,0 +1,220 @@
+"""What a measurement does that a bare simulation does not: noise and nuisances, applied on the fly.
+
+A spectrum is scaled run by run, falls with energy transfer by a smooth envelope (k_f/k_i, absorption and damping are
+candidates), may be slightly misaligned and offset in energy, carries residual background, noise and hot pixels, has
+its negative values set to zero, and is seen only where there is a detector.
+
+All sizes are relative to the mean intensity of a run, so nothing here knows a material or an instrument. Level 1 of
+the noise is like that of a typical single-crystal measurement: a standard deviation near the mean intensity at low
+energy transfer, less above.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..resolution.kinematics import wavevector
+from ..resolution.setting import run_setting
+from ..study import Study
+
+
+@dataclass(frozen=True)
+class Nuisance:
+    """Ranges of the nuisances; each is switched off by zero.
+
+    Attributes
+    ----------
+    noise : (low, high)
+        Range of the noise level, drawn log-uniformly; (0, 0) for none.
+    quiet : float
+        Share of images without any noise.
+    run_scale : float
+        Log-normal width of the scale of each run.
+    envelope : (low, high)
+        Range of the fall over a run, exp(-fall * t), t from 0 to 1 over its slices.
+    offset : float
+        Standard deviation of the background left in a slice, in units of the run's mean.
+    misalignment : float
+        Standard deviation of shifts (pixels); rotations (degrees) of the same number.
+    energy_shift : float
+        Standard deviation of an offset in energy, in slices.
+    hot : float
+        Largest share of hot pixels.
+    masks : bool
+        Whether detectors are missing.
+    mirrors : bool
+        Whether images are mirrored at random; for views in which the simulation itself is symmetric.
+    """
+
+    noise: tuple[float, float] = (0.5, 2.0)
+    quiet: float = 0.15
+    run_scale: float = 0.3
+    envelope: tuple[float, float] = (-0.2, 1.4)
+    offset: float = 0.12
+    misalignment: float = 0.5
+    energy_shift: float = 0.1
+    hot: float = 1e-3
+    masks: bool = True
+    mirrors: bool = True
+
+
+CLEAN = Nuisance((0, 0), 1.0, 0, (0, 0), 0, 0, 0, 0, False, False)
+"""No noise, no nuisance."""
+
+MEASUREMENT_LIKE = replace(Nuisance(), noise=(1.0, 1.0), quiet=0.0)
+"""Everything on, noise at level 1."""
+
+
+def detector_angles(study: Study) -> NDArray[np.float32]:
+    """Horizontal and vertical scattering angles of every pixel, (2, runs, slices, x, y) degrees; NaN out of reach."""
+    x, y = np.meshgrid(*(a.centres for a in study.view.axes), indexing="ij")
+    out = np.empty((2, *study.shape), np.float32)
+    for r, run in enumerate(study.runs):
+        _, scan = run_setting(study, r)
+        edges = study.energy_edges[r]
+        for s, energy in enumerate((edges[1:] + edges[:-1]) / 2):
+            q = scan.q_spectrometer(x, y, energy)
+            along = wavevector(run.ei) - q[..., 0]
+            out[:, r, s] = np.degrees(np.arctan2(-q[..., 1:].transpose(2, 0, 1), along))
+    return out
+
+
+def random_coverage(study: Study, number: int, seed: int) -> torch.Tensor:
+    """Detector coverages such as instruments have, (number, runs, slices, x, y) bool.
+
+    Each has a limit of angle, a beam stop, a few gaps between banks and now and then a bank missing, all fixed in
+    angle, so that they fall on different wave vectors in every run and slice. One in ten is complete.
+    """
+    angles = detector_angles(study)
+    across, up = angles
+    reach = float(np.nanmax(np.abs(angles)))
+    finite = np.isfinite(across)
+    rng = np.random.default_rng([seed, 77])
+    out = np.empty((number, *study.shape), bool)
+    for i in range(number):
+        seen = finite.copy()
+        if rng.uniform() > 0.1:
+            limit = rng.uniform(0.45, 1.1, 2) * reach
+            seen &= (np.abs(across) < limit[0]) & (np.abs(up) < limit[1])
+            stop = rng.uniform(1.0, 3.5, 2)
+            seen &= (np.abs(across) > stop[0]) | (np.abs(up) > stop[1])
+            for _ in range(rng.integers(0, 7)):
+                along, other = (across, up) if rng.uniform() < 0.5 else (up, across)
+                half = rng.uniform(0.15, 0.8)
+                start = rng.uniform(-reach, reach)
+                gap = np.abs(along - rng.uniform(-0.7, 0.7) * reach) < half
+                seen &= ~(gap & (other > start) & (other < start + rng.uniform(0.2, 2) * reach))
+            if rng.uniform() < 0.15:
+                low = rng.uniform(-reach, reach * 0.6, 2)
+                high = low + rng.uniform(0.1, 0.5, 2) * reach
+                seen &= ~((across > low[0]) & (across < high[0]) & (up > low[1]) & (up < high[1]))
+        out[i] = seen
+    return torch.as_tensor(out)
+
+
+def _normal(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+    return torch.randn(shape, generator=generator)
+
+
+def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> torch.Tensor:
+    return low + (high - low) * torch.rand(shape, generator=generator)
+
+
+def _misalign(signal: torch.Tensor, size: float, generator: torch.Generator) -> torch.Tensor:
+    """Shift and turn each image by a little, the same in all its tiles."""
+    n, runs, slices, nx, ny = signal.shape
+    turn = torch.deg2rad(size * _normal((n,), generator))
+    shift = size * _normal((n, 2), generator) * 2 / torch.tensor([ny, nx])
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = turn.cos()
+    theta[:, 0, 1], theta[:, 1, 0] = -turn.sin() * nx / ny, turn.sin() * ny / nx
+    theta[:, :, 2] = shift
+    grid = torch.nn.functional.affine_grid(theta, [n, 1, nx, ny], align_corners=False)
+    moved = torch.nn.functional.grid_sample(
+        signal.reshape(n, runs * slices, nx, ny), grid, padding_mode="border", align_corners=False
+    )
+    return moved.reshape(signal.shape)
+
+
+def _shift_energy(signal: torch.Tensor, size: float, generator: torch.Generator) -> torch.Tensor:
+    """Mix each slice with its neighbour."""
+    delta = (size * _normal((len(signal), signal.shape[1], 1, 1, 1), generator)).clamp(-0.9, 0.9)
+    up = torch.cat([signal[:, :, 1:], signal[:, :, -1:]], 2)
+    down = torch.cat([signal[:, :, :1], signal[:, :, :-1]], 2)
+    return torch.where(delta > 0, torch.lerp(signal, up, delta.abs()), torch.lerp(signal, down, delta.abs()))
+
+
+def degrade(
+    signal: torch.Tensor, coverages: torch.Tensor | None, nuisance: Nuisance, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Make measurements of simulations.
+
+    Parameters
+    ----------
+    signal : (n, runs, slices, x, y) float32
+        Clean simulations.
+    coverages : (m, runs, slices, x, y) bool or None
+        Detector coverages to choose from.
+    nuisance : Nuisance
+    generator : torch.Generator
+        The one source of randomness.
+
+    Returns
+    -------
+    measured : same shape
+        Zero where not valid.
+    valid : same shape, bool
+    """
+    n, runs, slices = signal.shape[:3]
+    if nuisance.misalignment:
+        signal = _misalign(signal, nuisance.misalignment, generator)
+    if nuisance.energy_shift:
+        signal = _shift_energy(signal, nuisance.energy_shift, generator)
+    if nuisance.mirrors:
+        for axis in (3, 4):
+            flip = torch.rand(n, generator=generator) < 0.5
+            signal = torch.where(flip[:, None, None, None, None], signal.flip(axis), signal)
+    t = torch.linspace(0, 1, slices)
+    column = (n, runs, 1)
+    scale = torch.exp(
+        nuisance.run_scale * _normal(column, generator) - _uniform(column, *nuisance.envelope, generator) * t
+    )
+    signal = signal * scale[..., None, None]
+    mean = signal.mean((2, 3, 4), keepdim=True).clamp_min(1e-12)
+    if nuisance.offset:
+        size = nuisance.offset * torch.exp(0.7 * _normal((n, 1, 1), generator))
+        common = _normal(column, generator) * torch.exp(-_uniform(column, 0, 2, generator) * t)
+        offset = size * (0.7 * common + 0.7 * _normal((n, runs, slices), generator))
+        signal = signal + mean * offset[..., None, None]
+    if nuisance.noise[1]:
+        low, high = np.log(max(nuisance.noise[0], 1e-6)), np.log(nuisance.noise[1])
+        level = torch.exp(_uniform((n, 1, 1), low, high, generator) + 0.2 * _normal(column, generator))
+        level = level * (torch.rand((n, 1, 1), generator=generator) >= nuisance.quiet)
+        sigma = 1.2 * level * torch.exp(-_uniform(column, 0.2, 1.8, generator) * t)
+        variance = (signal / mean).clamp_min(0).mul_(0.4).add_(0.4) * (sigma**2)[..., None, None]
+        signal = signal + mean * variance.sqrt_() * _normal(tuple(signal.shape), generator)
+    if nuisance.hot:
+        count = int(nuisance.hot * signal[0].numel() * float(torch.rand(1, generator=generator)))
+        where = torch.randint(signal[0].numel(), (n, count), generator=generator)
+        bump = torch.exp(_uniform((n, count), 1.0, 4.0, generator))
+        run_mean = mean.reshape(n, runs).gather(1, where // signal[0, 0].numel())
+        signal = signal.reshape(n, -1).scatter_add(1, where, bump * run_mean).reshape(signal.shape)
+    valid = torch.ones(signal.shape, dtype=torch.bool)
+    if nuisance.masks and coverages is not None:
+        valid = coverages[torch.randint(len(coverages), (n,), generator=generator)]
+    return torch.where(valid, signal.clamp_min(0), 0.0), valid
+
+
+def prepare(measured: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """What a network sees: (n, 2 runs, slices, x, y), root of the intensity over the run's mean, and the mask.
+
+    The mean is over valid pixels with those above eight times it pulled down, so that a hot pixel does not set the
+    scale; no scale of a run survives.
+    """
+    seen = valid.sum((2, 3, 4), keepdim=True).clamp_min(1)
+    mean = (measured * valid).sum((2, 3, 4), keepdim=True) / seen
+    mean = (torch.minimum(measured, 8 * mean) * valid).sum((2, 3, 4), keepdim=True) / seen
+    image = (measured.clamp_min(0) / mean.clamp_min(1e-12)).clamp_max(30).sqrt() * valid
+    return torch.cat([image, valid.to(image.dtype)], 1)

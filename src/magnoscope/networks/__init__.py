@@ -1,0 +1,1 @@
+"""Networks that tell candidate models apart, and the one loop that trains them."""

@@ -1,0 +1,82 @@
+"""The compact default: convolutions over (energy, axis 0, axis 1) with the runs as channels."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from .duq import DUQHead
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the network says of a batch.
+
+    Attributes
+    ----------
+    features : (n, n_features)
+    scores : (n, classes)
+        DUQ's K.
+    logits : (n, classes)
+        Of the softmax head, before calibration.
+    parameters : (n, classes, n_parameters)
+        Estimates under each class, scaled to 0..1 over the prior.
+    """
+
+    features: torch.Tensor
+    scores: torch.Tensor
+    logits: torch.Tensor
+    parameters: torch.Tensor
+
+
+class CompactNetwork(nn.Module):
+    """A few group-normalised 3D convolutions, a mean over (axis 0, axis 1), a small dense trunk, three heads.
+
+    Sizes come from the study: any number of runs, slices, pixels and classes.
+    """
+
+    def __init__(
+        self, runs: int, slices: int, classes: int, parameters: int, width: int = 48, features: int = 64
+    ) -> None:
+        super().__init__()
+
+        def layer(inputs: int, outputs: int, stride: tuple[int, int, int]) -> nn.Sequential:
+            return nn.Sequential(
+                nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+                nn.GroupNorm(8, outputs),
+                nn.GELU(),
+            )
+
+        self.convolutions = nn.Sequential(
+            layer(2 * runs, width // 2, (1, 2, 2)),
+            layer(width // 2, width, (1, 1, 1)),
+            layer(width, width, (1, 2, 2)),
+            layer(width, width, (1, 1, 1)),
+        )
+        self.trunk = nn.Sequential(
+            nn.Flatten(), nn.Linear(2 * width * slices, 128), nn.GELU(), nn.Linear(128, features)
+        )
+        self.norm = nn.LayerNorm(features)
+        self.duq = DUQHead(features, classes)
+        self.softmax = nn.Linear(features, classes)
+        self.regression = nn.Sequential(
+            nn.GELU(), nn.Linear(features, 64), nn.GELU(), nn.Linear(64, classes * parameters)
+        )
+        self.classes = classes
+
+    def features(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Features (n, n_features) of prepared inputs (n, 2 runs, slices, x, y)."""
+        maps = self.convolutions(inputs)
+        pooled = torch.cat([maps.mean((3, 4)), maps.amax((3, 4))], 1)
+        return self.norm(self.trunk(pooled).float())
+
+    def forward(self, inputs: torch.Tensor) -> Output:
+        """All heads at once."""
+        v = self.features(inputs)
+        with torch.autocast("cpu", enabled=False):
+            return self.heads(v)
+
+    def heads(self, v: torch.Tensor) -> Output:
+        """The three heads on features (n, n_features), in full precision."""
+        estimates = torch.sigmoid(self.regression(v)).reshape(len(v), self.classes, -1)
+        return Output(v, self.duq(v), self.softmax(v), estimates)

@@ -1,0 +1,1 @@
+"""How far a verdict can be trusted: calibration, label sets, and whether the input is like the training data."""

@@ -1,0 +1,64 @@
+"""The best simulated match of each candidate: what the network takes the parameters for, simulated and compared."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InstabilityError
+from ..simulate import Simulator
+from ..spectrum import Spectrum
+from .match import Match, match
+
+
+@dataclass(frozen=True)
+class BestMatch:
+    """One candidate's best simulation of a measurement.
+
+    Attributes
+    ----------
+    parameters : dict
+        Name to meV.
+    """
+
+    model: str
+    parameters: dict[str, float]
+    match: Match
+
+
+def best_match(simulator: Simulator, measured: Spectrum, model: str, scaled: NDArray[np.float64]) -> BestMatch:
+    """The better of two simulations: at the network's estimate, and at the study's reference values.
+
+    Parameters
+    ----------
+    scaled : (at least n_parameters,)
+        The network's estimate, 0..1 over the prior. Where the structure is not stable there, it is drawn towards the
+        reference in steps until it is.
+    """
+    spin_model = simulator.study.model(model)
+    low, high = spin_model.prior.T
+    reference = spin_model.reference
+    estimate = low + scaled[: len(low)] * (high - low)
+    tried: list[tuple[float, NDArray[np.float64], Match]] = []
+    for share in (0.0, 0.25, 0.5, 0.75):
+        values = estimate + share * (reference - estimate)
+        try:
+            tried.append(_compare(simulator, measured, model, values))
+            break
+        except InstabilityError:
+            continue
+    try:
+        tried.append(_compare(simulator, measured, model, reference))
+    except InstabilityError as error:
+        if not tried:
+            raise error
+    _, values, found = min(tried, key=lambda entry: entry[0])
+    names = [p.name for p in spin_model.parameters]
+    return BestMatch(model, dict(zip(names, map(float, values), strict=True)), found)
+
+
+def _compare(
+    simulator: Simulator, measured: Spectrum, model: str, values: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64], Match]:
+    found = match(measured, simulator.signal(model, values))
+    return found.chi_square, values, found

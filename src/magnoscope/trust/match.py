@@ -1,0 +1,74 @@
+"""How well a simulation describes a measurement, tile by tile, with scale and background of each tile left free."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..spectrum import Spectrum
+
+FEWEST = 100
+"""Valid pixels a tile needs to be compared."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """A simulation against a measurement.
+
+    Attributes
+    ----------
+    chi_square : float
+        Mean over tiles of the reduced chi-square.
+    per_tile : (runs, slices)
+        NaN where a tile has too few valid pixels.
+    fitted : (runs, slices, x, y)
+        The simulation with the scale and background of each tile.
+    """
+
+    chi_square: float
+    per_tile: NDArray[np.float64]
+    fitted: NDArray[np.float64]
+
+
+def tile_noise(signal: NDArray[np.float64], valid: NDArray[np.bool_]) -> float:
+    """Standard deviation of a tile's noise from second differences of neighbours; NaN where there are too few."""
+    values = np.where(valid, signal, np.nan)
+    second = np.concatenate(
+        [
+            (values[1:-1] - 0.5 * (values[2:] + values[:-2])).ravel(),
+            (values[:, 1:-1] - 0.5 * (values[:, 2:] + values[:, :-2])).ravel(),
+        ]
+    )
+    second = second[np.isfinite(second)]
+    if len(second) < FEWEST:
+        return np.nan
+    # clipped where it exceeds four times its median size, so that a hot pixel does not count as noise
+    size = np.median(np.abs(second)) / 0.6745
+    bound = 4 * max(size, 0.25 * np.std(second))
+    return float(np.sqrt(np.mean(np.clip(second, -bound, bound) ** 2) / 1.5))
+
+
+def match(measured: Spectrum, simulated: NDArray[np.float64]) -> Match:
+    """Compare a measurement with a simulation (runs, slices, x, y).
+
+    In each tile ``scale * simulation + background`` is fitted with a scale that is not negative; residuals are counted
+    in units of the tile's own noise and clipped at five of them.
+    """
+    shape = measured.study.shape
+    per_tile, fitted = np.full(shape[:2], np.nan), np.zeros(shape)
+    for r in range(shape[0]):
+        for s in range(shape[1]):
+            valid = measured.valid[r, s]
+            noise = tile_noise(measured.signal[r, s], valid)
+            if valid.sum() < FEWEST or not noise > 0:
+                continue
+            y, x = measured.signal[r, s][valid], simulated[r, s][valid]
+            bound = np.median(y) + 10 * max(noise, np.std(y) / 3)
+            y = np.minimum(y, bound)
+            dx = x - x.mean()
+            scale = max(0.0, float(dx @ (y - y.mean())) / max(float(dx @ dx), 1e-30))
+            background = y.mean() - scale * x.mean()
+            fitted[r, s] = scale * simulated[r, s] + background
+            residual = np.clip((y - scale * x - background) / noise, -5, 5)
+            per_tile[r, s] = np.mean(residual**2)
+    return Match(float(np.nanmean(per_tile)) if np.isfinite(per_tile).any() else np.inf, per_tile, fitted)

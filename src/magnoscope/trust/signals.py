@@ -1,0 +1,30 @@
+"""What is measured on an input to tell whether it is like the training data."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..dataset.noise import prepare
+from ..networks.compact import Output
+from ..spectrum import Spectrum
+from .best_match import BestMatch
+from .calibration import Calibration
+from .weights import Weights
+
+
+def run_network(weights: Weights, spectrum: Spectrum) -> Output:
+    """The network's output for one spectrum."""
+    measured = torch.as_tensor(np.where(spectrum.valid, spectrum.signal, 0.0), dtype=torch.float32)
+    with torch.no_grad():
+        return weights.network(prepare(measured[None], torch.as_tensor(spectrum.valid)[None]))
+
+
+def signal_values(
+    calibration: Calibration,
+    features: NDArray[np.float64],
+    k: NDArray[np.float64],
+    matches: list[dict[str, BestMatch]],
+) -> NDArray[np.float64]:
+    """The signals of being unlike the training data, (n, 3), columns as ``calibration.SIGNALS``."""
+    chi = [min(m.match.chi_square for m in found.values()) for found in matches]
+    return np.stack([calibration.feature_distance(features), 1 - k.max(1), np.array(chi)], 1)

@@ -1,0 +1,142 @@
+"""From a spectrum to a verdict: which model, how sure, and whether to believe it at all."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .simulate import Simulator
+from .spectrum import Spectrum
+from .trust.best_match import BestMatch, best_match
+from .trust.calibration import SIGNALS
+from .trust.signals import run_network, signal_values
+from .trust.weights import Weights, load_weights, shipped_weights
+
+LEAST_P = 0.01
+"""Below this p-value an input counts as out of distribution."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of one spectrum.
+
+    Attributes
+    ----------
+    label : str or None
+        The model; None when the input is out of distribution.
+    nearest : str
+        The model of the largest score, whatever that is worth.
+    label_set : tuple of str
+        Models that cannot be told apart at the promised coverage (split conformal).
+    scores, probabilities : dict
+        DUQ's K, and the calibrated softmax.
+    in_distribution : bool
+    p_value : float
+        Share of held-back simulations that are as unlike the training data as this input.
+    signals : dict
+        Value and p-value of each signal behind it.
+    matches : dict
+        The best simulated match of each model.
+    """
+
+    spectrum: Spectrum
+    label: str | None
+    nearest: str
+    label_set: tuple[str, ...]
+    scores: dict[str, float]
+    probabilities: dict[str, float]
+    in_distribution: bool
+    p_value: float
+    signals: dict[str, dict[str, float]]
+    matches: dict[str, BestMatch]
+    warning: str | None
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words."""
+        if not self.in_distribution:
+            worst = min(self.signals, key=lambda name: self.signals[name]["p_value"])
+            return (
+                f"This spectrum is unlike the training simulations (p = {self.p_value:.3g}, raised by the "
+                f"{worst.replace('_', ' ')}): no model is named; the nearest would be {self.nearest}. Check the study's "
+                "axes, energies and mask, or none of the models is right."
+            )
+        if len(self.label_set) > 1:
+            return (
+                f"{self.nearest} is the nearer model (K = {self.scores[self.nearest]:.2f}), but "
+                f"{' and '.join(self.label_set)} cannot be told apart at the promised coverage; measure more."
+            )
+        return (
+            f"{self.nearest} (K = {self.scores[self.nearest]:.2f}, p = {self.p_value:.2g} for being like the training "
+            "simulations)."
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "label": self.label,
+            "nearest": self.nearest,
+            "label_set": list(self.label_set),
+            "scores": self.scores,
+            "probabilities": self.probabilities,
+            "in_distribution": self.in_distribution,
+            "p_value": self.p_value,
+            "signals": self.signals,
+            "matches": {
+                name: {"chi_square": m.match.chi_square, "parameters": m.parameters} for name, m in self.matches.items()
+            },
+            "study": self.spectrum.study.name,
+            "message": self.sentence,
+            "warning": self.warning,
+        }
+
+
+def classify(
+    spectrum: Spectrum, weights: str | Path | Weights | None = None, simulator: Simulator | None = None
+) -> Verdict:
+    """Classify a spectrum.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+    weights : path or Weights, optional
+        By default those that ship for the study.
+    simulator : Simulator, optional
+        One that is ready already, for the best matches.
+
+    Raises
+    ------
+    WeightsError
+        If there are no weights for this study.
+    """
+    study, warning = spectrum.study, None
+    if not isinstance(weights, Weights):
+        weights, warning = load_weights(weights or shipped_weights(study), study)
+    output = run_network(weights, spectrum)
+    calibration = weights.calibration
+    k = output.scores[0].numpy().astype(float)
+    probabilities = calibration.probabilities(output.logits.numpy().astype(float))[0]
+    simulator = simulator or Simulator(study)
+    matches = {
+        name: best_match(simulator, spectrum, name, output.parameters[0, i].numpy().astype(float))
+        for i, name in enumerate(study.classes)
+    }
+    values = signal_values(calibration, output.features.numpy().astype(float), k[None], [matches])[0]
+    single, p_value = calibration.p_values(values)
+    nearest = study.classes[int(k.argmax())]
+    inside = p_value >= LEAST_P
+    label_set = tuple(c for c, p in zip(study.classes, probabilities, strict=True) if p >= calibration.label_threshold)
+    return Verdict(
+        spectrum=spectrum,
+        label=nearest if inside else None,
+        nearest=nearest,
+        label_set=label_set or (nearest,),
+        scores={c: float(x) for c, x in zip(study.classes, k, strict=True)},
+        probabilities={c: float(x) for c, x in zip(study.classes, probabilities, strict=True)},
+        in_distribution=bool(inside),
+        p_value=p_value,
+        signals={
+            name: {"value": float(v), "p_value": float(p)} for name, v, p in zip(SIGNALS, values, single, strict=True)
+        },
+        matches=matches,
+        warning=warning,
+    )
