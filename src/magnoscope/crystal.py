@@ -52,7 +52,7 @@ class Lattice:
 
     def to_cartesian(self, hkl: ArrayLike) -> NDArray[np.float64]:
         """Wave vectors (..., 3) from r.l.u. to the crystal's Cartesian frame in 1/Å."""
-        return np.asarray(hkl, float) @ self.reciprocal
+        return np.asarray(np.asarray(hkl, float) @ self.reciprocal, float)
 
 
 @dataclass(frozen=True)
@@ -81,4 +81,4 @@ class Orientation:
         y = np.cross(z, x)
         cos, sin = np.cos(np.radians(psi)), np.sin(np.radians(psi))
         turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
-        return lattice.reciprocal @ np.stack([x, y, z], axis=1) @ turn
+        return np.asarray(lattice.reciprocal @ np.stack([x, y, z], axis=1) @ turn, float)

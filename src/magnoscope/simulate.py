@@ -16,14 +16,13 @@ from math import gcd
 import numpy as np
 import torch
 
-from .errors import InstabilityError
 from .hamiltonian import SpinModel
 from .resolution.kinematics import Scan
 from .resolution.setting import run_setting
 from .resolution.spread import Method, Spread, make_spread
 from .spectrum import Spectrum
-from .spinwave import Modes, ModeSolver, check_stable, form_factor, s_perp
-from .spinwave.boson import local_frames
+from .spinwave import ModeSolver, check_stable, s_perp
+from .spinwave.layers import LayerTable, layer_tables
 from .study import Axis, Run, Study
 
 MARGIN = 0.08
@@ -195,45 +194,24 @@ class Simulator:
 
     # ---- modes that are flat along the hidden axis ----------------------------------------------------------------
 
-    def _tables(self, solver: ModeSolver, values: np.ndarray, heights: list[np.ndarray]) -> "list[_LayerTable]":
+    def _tables(self, solver: ModeSolver, values: np.ndarray, heights: list[np.ndarray]) -> list[LayerTable]:
         """Modes on the grid reduced to the magnetic zone, one table for each twin."""
-        model, points = solver.model, np.stack([self._x.numpy(), self._y.numpy()], -1) @ self._axes[:2]
-        supercell = np.array(model.supercell)
-        in_cell = [points @ twin.matrix.T * supercell for twin in self.study.twins]
-        offsets = [np.floor(q + 1e-7) for q in in_cell]
-        reduced = np.round(np.concatenate([q - o for q, o in zip(in_cell, offsets, strict=True)]), 9)
-        zone, where = np.unique(reduced, axis=0, return_inverse=True)
-        where = torch.as_tensor(where.reshape(len(self.study.twins), -1))
-        modes = solver.solve(values, zone / supercell)
-        if not bool(modes.stable.all()):
-            check_stable(solver, values, modes)
-        bosons = _boson_amplitudes(modes)
-        tables: list[_LayerTable] = []
-        for t, twin in enumerate(self.study.twins):
-            turn = self._axes @ twin.matrix.T @ model.lattice.reciprocal
-            twins_alike = [u for u in range(len(heights)) if np.allclose(heights[u], heights[t], atol=1e-6)]
-            if twins_alike[0] < t:
-                first = tables[twins_alike[0]]
-                amplitudes, phases = (
-                    first.amplitudes,
-                    _lattice_phases(model, np.concatenate([offsets[u] for u in twins_alike])),
-                )
-            else:
-                phases = _lattice_phases(model, np.concatenate([offsets[u] for u in twins_alike]))
-                amplitudes = _group_amplitudes(model, bosons, phases[0], heights[t])
-            copies = torch.as_tensor(phases[1]).reshape(len(twins_alike), -1)[twins_alike.index(t)]
-            tables.append(_LayerTable(twin.fraction, modes.energies, where[t], copies, amplitudes, turn))
-        return tables
+        points = np.stack([self._x.numpy(), self._y.numpy()], -1) @ self._axes[:2]
+        domains = [(twin.matrix, twin.fraction) for twin in self.study.twins]
+        return layer_tables(solver, values, points, self._axes, domains, heights)
 
-    def _layered(self, tables: "list[_LayerTable]", plan: _RunPlan) -> Iterator[_Peaks]:
+    def _layered(self, tables: list[LayerTable], plan: _RunPlan) -> Iterator[_Peaks]:
         low, high = plan.window
         for table in tables:
             slopes = self._slopes(table.energies[table.zone])
-            inside = (table.energies > low) & (table.energies < high) & table.amplitudes.carries
+            inside = (table.energies > low) & (table.energies < high) & table.carries
             point, mode = inside[table.zone].nonzero(as_tuple=True)
             for p, m in zip(point.split(CHUNK), mode.split(CHUNK), strict=True):
                 energy = table.energies[table.zone[p], m]
-                yield _Peaks(p, m, energy, table.intensity(p, m, energy, plan.scan, self), slopes[p, m])
+                x, y = self._x[p], self._y[p]
+                hidden = plan.scan.hidden(x, y, energy)
+                intensity = table.intensity(p, m, torch.stack([x, y, hidden], 1))
+                yield _Peaks(p, m, energy, intensity, slopes[p, m])
 
     def _slopes(self, energies: torch.Tensor) -> torch.Tensor:
         """Slopes (n_points, n_modes, 2) of the bands on the fine grid, meV / r.l.u., by central differences.
@@ -296,108 +274,6 @@ class Simulator:
                 below = above
 
 
-@dataclass(frozen=True)
-class _GroupAmplitudes:
-    """Amplitudes of the modes, summed over the sites of one ion at one height.
-
-    Attributes
-    ----------
-    table : (n_copies, n_zone, n_modes, n_groups, n_components) complex64
-    carries : (n_zone, n_modes) bool
-        False where a mode carries no intensity in any copy of the zone.
-    components : list of int
-        Cartesian components that are not zero.
-    groups : list of (ion, height in Å)
-    """
-
-    table: torch.Tensor
-    carries: torch.Tensor
-    components: list[int]
-    groups: list[tuple[str, float]]
-
-
-@dataclass(frozen=True)
-class _LayerTable:
-    """Modes of one twin where they are flat along the hidden axis.
-
-    Attributes
-    ----------
-    energies : (n_zone, n_modes) meV
-    zone, copy : (n_points,)
-        Which zone point, and which set of phases of reciprocal lattice vectors, each fine point is.
-    turn : (3, 3)
-        Takes view coordinates to the twin's Cartesian frame, 1/Å.
-    """
-
-    fraction: float
-    energies: torch.Tensor
-    zone: torch.Tensor
-    copy: torch.Tensor
-    amplitudes: _GroupAmplitudes
-    turn: np.ndarray
-
-    def intensity(
-        self, point: torch.Tensor, mode: torch.Tensor, energy: torch.Tensor, scan: Scan, simulator: Simulator
-    ) -> torch.Tensor:
-        """S_perp with form factor times the twin's fraction for a flat list of modes; 0 out of reach."""
-        x, y = simulator._x[point], simulator._y[point]
-        hidden = scan.hidden(x, y, energy)
-        reached = hidden.isfinite()
-        hidden = hidden.nan_to_num().float()
-        q = torch.stack([x.float(), y.float(), hidden]).T @ torch.as_tensor(self.turn, dtype=torch.float32)
-        length = q.norm(dim=1)
-        unit = q[:, self.amplitudes.components] / length.clamp_min(1e-6)[:, None]
-        groups = self.amplitudes.groups
-        factors = {ion: form_factor(ion, length) for ion, _ in groups}
-        along = float(np.linalg.norm(self.turn[2]))
-        phases = {h: torch.polar(factors[ion] * 0 + 1, hidden * (along * h)) for ion, h in groups}
-        coefficient = torch.stack([phases[h] * factors[ion] for ion, h in groups], 1)
-        n_zone, n_modes = self.energies.shape
-        row = (self.copy[point] * n_zone + self.zone[point]) * n_modes + mode
-        table = self.amplitudes.table.reshape(-1, len(groups) * len(self.amplitudes.components))
-        amplitude = table.index_select(0, row).reshape(len(row), len(groups), -1)
-        total = (coefficient[:, :, None] * amplitude).sum(1)
-        along_q = (total * unit).sum(1)
-        perpendicular = (total.real**2 + total.imag**2).sum(1) - (along_q.real**2 + along_q.imag**2)
-        return perpendicular.clamp_min(0) * reached * self.fraction
-
-
-def _boson_amplitudes(modes: Modes) -> torch.Tensor:
-    """Amplitude of each site in each mode without form factor or phases, (n_q, n_sites, n_modes, 3) complex64."""
-    frames, _ = local_frames(modes.model)
-    scale = torch.as_tensor([(s.spin / 2) ** 0.5 for s in modes.model.sites])
-    frames = (frames * scale[:, None]).to(torch.complex64)
-    u, v = (x.conj().to(torch.complex64)[..., None] for x in (modes.u, modes.v))
-    return u * frames[:, None] + v * frames[:, None].conj()
-
-
-def _lattice_phases(model: SpinModel, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct phases exp(i G . r) of the sites, (n_copies, n_sites), and which of them each offset has."""
-    vectors, which = np.unique(offsets, axis=0, return_inverse=True)
-    phases = np.exp(2j * np.pi * vectors @ np.array([s.position for s in model.sites]).T)
-    _, first, alike = np.unique(np.round(phases, 9), axis=0, return_index=True, return_inverse=True)
-    return phases[first], alike.ravel()[which.ravel()]
-
-
-def _group_amplitudes(
-    model: SpinModel, bosons: torch.Tensor, phases: np.ndarray, heights: np.ndarray
-) -> _GroupAmplitudes:
-    """Sum the sites' amplitudes within each group, with the phases of every copy of the zone the view covers."""
-    kinds = [(s.ion, round(float(h), 6)) for s, h in zip(model.sites, heights, strict=True)]
-    groups = sorted(set(kinds))
-    member = np.array([[kind == g for kind in kinds] for g in groups], float)
-    size = (bosons.real**2 + bosons.imag**2).sum((0, 1, 2))
-    components = [c for c in range(3) if float(size[c]) > 1e-10 * float(size.sum())]
-    left = torch.as_tensor(phases[:, None] * member[None]).to(torch.complex64)  # (copies, groups, sites)
-    n_zone, n_sites, n_modes, _ = bosons.shape
-    right = bosons[..., components].permute(0, 2, 1, 3).reshape(n_zone * n_modes, n_sites, len(components))
-    flat = left.reshape(-1, n_sites) @ right.permute(1, 0, 2).reshape(n_sites, -1)
-    table = flat.reshape(len(phases), len(groups), n_zone, n_modes, len(components)).permute(0, 2, 3, 1, 4).contiguous()
-    largest = (table.real**2 + table.imag**2).sum((3, 4)).amax(0)
-    carries = largest > 1e-3 * largest.median()
-    return _GroupAmplitudes(table, carries, components, groups)
-
-
 def _fine_axis(axis: Axis, study: Study, zone_points: int) -> np.ndarray:
     """Fine grid along an axis of the view: whole steps of the magnetic zone, a margin beyond the pixels."""
     supercell = next(iter(study.models.values())).supercell
@@ -415,6 +291,3 @@ def simulate(
 ) -> Spectrum:
     """The spectrum of one model: ``simulate(study, "goodenough", JF1=-11.0)``; see :class:`Simulator`."""
     return Simulator(study, resolution, sampling)(model, parameters)
-
-
-__all__ = ["InstabilityError", "Sampling", "Simulator", "simulate"]

@@ -21,6 +21,9 @@ class DUQHead(nn.Module):
         gamma of the paper: how slowly the centroids move (1 would pin them where they start).
     """
 
+    count: torch.Tensor
+    total: torch.Tensor
+
     def __init__(
         self, features: int, classes: int, embedding: int = 32, sigma: float = 0.2, momentum: float = 0.99
     ) -> None:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from ..dataset.noise import MEASUREMENT_LIKE, Nuisance, degrade, prepare
 from ..dataset.store import Part
+from ..memory import keep_memory
 from .compact import CompactNetwork, Output
 from .duq import gradient_penalty
 
@@ -178,6 +179,7 @@ class Training:
 
     def run(self, report: Callable[[str], None] = print) -> None:
         """Train to the end; the network then holds the weights of the best validation loss."""
+        keep_memory()
         config = self.config
         steps = math.ceil(len(self.train_part.labels) / config.batch)
         while self.epoch < config.epochs and self.waited < config.patience:

@@ -1,4 +1,4 @@
-"""Is the magnetic structure a minimum of the energy?"""
+"""Whether a magnetic structure is a minimum of the energy."""
 
 import numpy as np
 import torch

@@ -1,0 +1,66 @@
+"""CPU-seconds an image, and how far it is from a converged one.
+
+usage: python benchmarks/simulate.py [--sets 10] [--converged]
+
+One thread. Prints, for each resolution method: seconds to prepare a study, CPU-seconds an image over random stable
+parameter sets of both models, the diagonalisation's share (the floor), and with --converged the relative L2 distance
+of the default image from one with nine times the fine points and twice the draws, per Ei.
+"""
+
+import argparse
+import time
+
+import numpy as np
+import torch
+
+from magnoscope.dataset.draws import candidates
+from magnoscope.memory import keep_memory
+from magnoscope.simulate import Sampling, Simulator
+from magnoscope.spinwave import is_stable
+from magnoscope.studies import load_study
+
+
+def stable_sets(simulator: Simulator, number: int) -> list[tuple[str, np.ndarray]]:
+    sets = []
+    for index in range(number):
+        class_index = index % len(simulator.study.classes)
+        name = simulator.study.classes[class_index]
+        solver = simulator.solver(name)
+        sets.append((name, next(v for v in candidates(solver, 99, class_index, index) if bool(is_stable(solver, v)))))
+    return sets
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sets", type=int, default=10)
+    parser.add_argument("--converged", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_memory()
+    study = load_study("pcsmo")
+    for method in ("gaussian", "montecarlo", "none"):
+        started = time.process_time()
+        simulator = Simulator(study, method)
+        prepared = time.process_time() - started
+        times, floors = [], []
+        for name, values in stable_sets(simulator, arguments.sets):
+            started = time.process_time()
+            simulator.signal(name, values)
+            times.append(time.process_time() - started)
+            started = time.process_time()
+            simulator._tables(simulator.solver(name), values, simulator._flat[name])
+            floors.append(time.process_time() - started)
+        print(
+            f"{method:>10}: prepare {prepared:.1f} s, image {np.median(times):.2f} CPU-s (median of {len(times)}; "
+            f"{min(times):.2f} to {max(times):.2f}), of which modes {np.median(floors):.2f}"
+        )
+        if arguments.converged and method != "none":
+            model = study.classes[0]
+            fine = Simulator(study, method, Sampling(72, 16, 8)).signal(model, study.models[model].reference)
+            image = simulator.signal(model, study.models[model].reference)
+            distance = np.sqrt(((image - fine) ** 2).sum((1, 2, 3)) / (fine**2).sum((1, 2, 3)))
+            print(f"{'':>10}  relative L2 distance from converged: " + " ".join(f"{d:.3f}" for d in distance))
+
+
+if __name__ == "__main__":
+    main()
