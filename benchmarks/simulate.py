@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from magnoscope.dataset.draws import candidates
-from magnoscope.memory import keep_memory
+from magnoscope.machine import keep_memory
 from magnoscope.simulate import Sampling, Simulator
 from magnoscope.spinwave import is_stable
 from magnoscope.studies import load_study

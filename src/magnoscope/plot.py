@@ -1,20 +1,18 @@
 """Figures of results."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from .errors import MagnoscopeError
 from .spectrum import Spectrum, to_image
 from .verdict import Verdict
-
-matplotlib.use("Agg", force=False)
-
-from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
 
 MISSING = "#d9d9d9"
 """Grey of pixels without a detector."""
@@ -70,7 +68,7 @@ def plot_verdict(verdict: Verdict) -> Figure:
     names = list(verdict.matches)
     columns = 1 + len(names)
     chosen = telling_slices(verdict) if len(names) > 1 else []
-    figure = plt.figure(figsize=(4.6 * columns, 4.2 + 2.5 * len(chosen)), layout="constrained")
+    figure = Figure(figsize=(4.6 * columns, 4.2 + 2.5 * len(chosen)), layout="constrained")
     grid = figure.add_gridspec(1 + len(chosen), columns, height_ratios=[1.7] + [1] * len(chosen))
     measured = np.where(spectrum.valid, spectrum.signal, np.nan)
     panels = [("measured", measured)] + [
@@ -123,6 +121,18 @@ def _draw_slices(
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure and close it."""
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    """Write a figure; the format is that of the file's ending.
+
+    Raises
+    ------
+    MagnoscopeError
+        If the ending names no format or the file cannot be written.
+    """
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        figure.savefig(partial, dpi=110)
+        os.replace(partial, path)
+    except (ValueError, OSError) as error:
+        raise MagnoscopeError(f"figure {path} cannot be written: {error}; name a .png, .pdf or .svg file") from None
+    finally:
+        partial.unlink(missing_ok=True)

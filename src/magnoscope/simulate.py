@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from .hamiltonian import SpinModel
+from .machine import one_thread
 from .resolution.kinematics import Scan
 from .resolution.setting import run_setting
 from .resolution.spread import Method, Spread, make_spread
@@ -98,6 +99,7 @@ class Simulator:
         self._plans = [self._plan(number, run) for number, run in enumerate(study.runs)]
         self._solvers = {name: ModeSolver(model) for name, model in study.models.items()}
         self._flat = {name: self._heights(model) for name, model in study.models.items()}
+        self._references: dict[str, np.ndarray] = {}
         self.reachable = self._reachable()
 
     def solver(self, model: str) -> ModeSolver:
@@ -174,8 +176,18 @@ class Simulator:
         signal = self.signal(model, spin_model.values(changes))
         return Spectrum(self.study, np.where(self.reachable, signal, np.nan), self.reachable)
 
+    def reference(self, model: str) -> np.ndarray:
+        """The bare array of a model at its reference values, worked out once."""
+        if model not in self._references:
+            self._references[model] = self.signal(model, self.study.model(model).reference)
+        return self._references[model]
+
     def signal(self, model: str, values: np.ndarray) -> np.ndarray:
         """The bare array of a model at a full parameter vector (n_parameters,): (runs, slices, x, y)."""
+        with one_thread():
+            return self._signal(model, values)
+
+    def _signal(self, model: str, values: np.ndarray) -> np.ndarray:
         solver = self.solver(model)
         flat = self._flat[model]
         tables = None if flat is None else self._tables(solver, values, flat)
@@ -241,7 +253,7 @@ class Simulator:
                     weight = s_perp(modes) * share * twin.fraction
                     row, mode = (weight > 0).nonzero(as_tuple=True)
                     energy = modes.energies[row, mode]
-                    yield _Peaks(part[row], mode, energy, weight[row, mode].float(), energy.new_zeros(len(row), 2))
+                    yield _Peaks(part[row], mode, energy, weight[row, mode].float(), torch.zeros(len(row), 2))
 
     # ---- into pixels ----------------------------------------------------------------------------------------------
 

@@ -66,8 +66,8 @@ def to_tiles(image: NDArray, study: Study) -> NDArray:
     """
     if image.shape != study.image_shape:
         raise SpectrumError(
-            f"the image has shape {' x '.join(map(str, image.shape))}; study {study.name} needs "
-            f"{study.image_shape[0]} x {study.image_shape[1]} (one row of tiles for each run, one column for each slice)"
+            f"the image has shape {' x '.join(map(str, image.shape)) or '()'}; study {study.name} needs "
+            f"{study.image_shape[0]} x {study.image_shape[1]} (a row of tiles for each run, a column for each slice)"
         )
     runs, slices, x, y = study.shape
     return image.reshape(runs, x, slices, y).transpose(0, 2, 1, 3)
@@ -77,9 +77,16 @@ def counted(spectrum: Spectrum, mean_counts: float, seed: int) -> Spectrum:
     """A spectrum as counts: Poisson noise with ``mean_counts`` a valid pixel on average, errors the root of the counts.
 
     A pixel without a count has an error of one.
+
+    Raises
+    ------
+    SpectrumError
+        If the spectrum is zero everywhere.
     """
     rng = np.random.default_rng(seed)
     expected = np.where(spectrum.valid, np.maximum(spectrum.signal, 0), 0)
+    if not expected.sum() > 0:
+        raise SpectrumError("there is no intensity to count in this view; change the parameters or the view")
     expected *= mean_counts * spectrum.valid.sum() / expected.sum()
     counts = rng.poisson(expected).astype(float)
     return Spectrum(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,10 +12,17 @@ import typer
 
 from ..errors import MagnoscopeError, StudyError
 
+FIGURES = (".png", ".pdf", ".svg")
+"""Endings of files that figures are written to."""
+LARGEST_Q = 1000
+"""Largest component of a wave vector, r.l.u."""
+LARGEST_VALUE = 1e6
+"""Largest size of a parameter, meV."""
+
 app = typer.Typer(
     name="magnoscope",
     help="Which exchange model made this neutron spectrum, how sure is that, and where in the data is the evidence?",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -23,13 +31,21 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study that ships, or a .toml file.")]
 StudyOption = Annotated[str | None, typer.Option("--study", help="A study that ships, or a .toml file.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Of everything random.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter, meV.")]
 
 
 @app.callback()
-def _settings() -> None:
-    """Which exchange model made this neutron spectrum, how sure is that, and where in the data is the evidence?"""
+def _settings(context: typer.Context) -> None:
+    """Set what all commands need; say what there is where no command is given."""
+    help_without_command(context)
     torch.set_num_threads(max(1, min(torch.get_num_threads(), 4)))
+
+
+def help_without_command(context: typer.Context) -> None:
+    """Print the help of a group of commands that was called with none of them."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def print_json(result: Any) -> None:
@@ -55,6 +71,8 @@ def parse_numbers(text: str, count: int, option: str, form: str) -> list[float]:
         values = []
     if len(values) != count or not all(math.isfinite(v) for v in values):
         raise StudyError(f'{option} "{text}" is not understood; give {form} such as {",".join(["0.5"] * count)}')
+    if max(map(abs, values)) > LARGEST_Q:
+        raise StudyError(f'{option} "{text}" is out of all reach; each number must lie within {LARGEST_Q} r.l.u.')
     return values
 
 
@@ -67,15 +85,21 @@ def parse_settings(settings: Sequence[str] | None) -> dict[str, float]:
             out[name.strip()] = float(value)
         except ValueError:
             sign = ""
-        if not sign:
+        if not sign or not name.strip():
             raise StudyError(f'--set "{text}" is not understood; give NAME=VALUE with a number in meV, such as J1=-2.5')
+        if math.isfinite(out[name.strip()]) and abs(out[name.strip()]) > LARGEST_VALUE:
+            raise StudyError(f'--set "{text}" is too large; a parameter must lie within {LARGEST_VALUE:g} meV')
     return out
 
 
-def writable(path: Path) -> Path:
-    """A path whose folder exists; checked before long work."""
+def writable(path: Path, *endings: str) -> Path:
+    """A path that can be written and has one of the endings (none: any); checked before long work."""
+    if endings and path.suffix.lower() not in endings:
+        raise MagnoscopeError(f"{path} must end in {' or '.join(endings)}")
     if not path.parent.is_dir():
         raise MagnoscopeError(f"{path} cannot be written: there is no folder {path.parent}")
     if path.is_dir():
         raise MagnoscopeError(f"{path} is a folder; name a file")
+    if not os.access(path.parent, os.W_OK):
+        raise MagnoscopeError(f"{path} cannot be written: {path.parent} is read-only")
     return path

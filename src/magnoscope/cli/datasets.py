@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import subprocess
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,36 +19,44 @@ from ..errors import DataError, StudyError
 from ..networks.compact import CompactNetwork
 from ..networks.training import Training, TrainingConfig
 from ..simulate import Simulator
-from ..studies import load_study, study_text
+from ..studies import load_study, shipped, study_text
 from ..study import Study
 from ..trust.held_back import calibrate, report_card
 from ..trust.weights import Weights, load_weights, new_network, save_weights
-from .common import Json, StudyArgument, StudyOption, app, print_json, writable
+from .common import Json, SeedOption, StudyArgument, StudyOption, app, help_without_command, print_json, writable
 from .physics import Resolution
 
-commands = typer.Typer(help="Build and look at training sets.", no_args_is_help=True)
+commands = typer.Typer(help="Build and look at training sets.", invoke_without_command=True)
 app.add_typer(commands, name="dataset")
+commands.callback()(help_without_command)
 
 DatasetArgument = Annotated[Path, typer.Argument(metavar="DATASET", help="Folder that `dataset build` wrote.")]
 COVERAGES = 256
+IDENTITY = ("per_class", "seed", "resolution", "physics_hash")
+"""What tells training sets of one study apart."""
 
 
 @commands.command()
 def build(
     study: StudyArgument,
-    per_class: Annotated[int, typer.Option("-n", "--per-class", min=1, help="Stable spectra of each model.")],
+    per_class: Annotated[
+        int, typer.Option("-n", "--per-class", min=1, max=1_000_000, help="Spectra of each model.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write, ending in .zarr.")],
     method: Annotated[Resolution, typer.Option("--resolution", help="Resolution method.")] = Resolution.gaussian,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes of a local cluster.")] = os.cpu_count()
     or 1,
     scheduler: Annotated[str | None, typer.Option("--scheduler", help="Address of a running Dask scheduler.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Image i of class c depends on (seed, c, i) alone.")] = 0,
+    seed: SeedOption = 0,
     as_json: Json = False,
 ) -> None:
-    """Simulate a training set from the priors; go on with it if it was interrupted."""
+    """Simulate a training set from the priors; go on with it if it was interrupted.
+
+    Image i of class c depends on (seed, c, i) alone, whatever the number of workers.
+    """
     found = load_study(study)
-    if output.suffix != ".zarr":
-        raise StudyError(f"{output} must end in .zarr")
+    if not output.is_dir():
+        writable(output, ".zarr")
     build_set(
         found,
         study_text(study)[0],
@@ -77,7 +86,9 @@ def info(dataset: DatasetArgument, as_json: Json = False) -> None:
 
 
 def _study_of(dataset: Path, study: str | None) -> Study:
-    name = open_store(dataset).attrs.asdict()["study"]
+    name = str(open_store(dataset).attrs["study"])
+    if study is None and name not in shipped():
+        raise DataError(f"{dataset} was built for study {name}, which does not ship; name its file with --study")
     return load_study(study or name)
 
 
@@ -98,8 +109,8 @@ def train(
     dataset: DatasetArgument,
     output: Annotated[Path, typer.Option("-o", "--output", help="Weights to write, ending in .safetensors.")],
     epochs: Annotated[int, typer.Option("--epochs", min=1)] = 60,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
-    width: Annotated[int, typer.Option("--width", min=16, help="Channels; a multiple of 16.")] = 48,
+    seed: SeedOption = 0,
+    width: Annotated[int, typer.Option("--width", min=16, max=1024, help="Channels; a multiple of 16.")] = 48,
     matched: Annotated[int, typer.Option("--matched", min=20, help="Held-back images given a best match.")] = 200,
     study: StudyOption = None,
     as_json: Json = False,
@@ -109,8 +120,7 @@ def train(
         raise StudyError(f"there is no network {kind}; this version trains: compact")
     if width % 16:
         raise StudyError(f"--width {width} is not a multiple of 16")
-    if output.suffix != ".safetensors":
-        raise StudyError(f"{writable(output)} must end in .safetensors")
+    writable(output, ".safetensors")
     found = _study_of(dataset, study)
     root = open_store(dataset)
     parts = {name: load_part(root, found, name) for name in ("train", "validation", "calibration", "test")}
@@ -123,7 +133,10 @@ def train(
     def report(line: str) -> None:
         typer.echo(line, err=True)
 
-    if training.resume():
+    attributes = root.attrs.asdict()
+    if attributes["physics_hash"] != found.physics_hash:
+        report(f"warning: study {found.name} has changed since {dataset} was built")
+    if _go_on(training, {k: attributes[k] for k in IDENTITY} | {"width": width}):
         report(f"going on after epoch {training.epoch}")
     training.run(report)
     card = _finish(network, training, found, dataset, parts, coverages, seed, width, matched, report, output)
@@ -131,6 +144,21 @@ def train(
         print_json(card)
     else:
         print(json.dumps(card["scores"], indent=2))
+
+
+def _go_on(training: Training, identity: dict[str, Any]) -> bool:
+    """Take up a training that was interrupted, if there is one and it is of the same network and training set."""
+    about = training.folder / "about.json"
+    try:
+        if training.checkpoint.exists() and about.exists() and json.loads(about.read_text()) != identity:
+            raise DataError(
+                f"{training.folder} holds a training on another training set or of another width; remove it or write "
+                "to other weights"
+            )
+        about.write_text(json.dumps(identity))
+        return training.resume()
+    except (OSError, ValueError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError):
+        raise DataError(f"{training.folder} is damaged; remove it to train from the start") from None
 
 
 def _finish(
@@ -160,7 +188,7 @@ def _finish(
         "seed": seed,
         "commit": _commit(),
         "magnoscope": __version__,
-        "training_set": {k: attributes[k] for k in ("per_class", "seed", "resolution", "physics_hash")},
+        "training_set": {k: attributes[k] for k in IDENTITY},
         "images": {name: len(part.labels) for name, part in parts.items()},
         "settings": {k: getattr(training.config, k) for k in training.config.__dataclass_fields__},
         "nuisance": {k: getattr(training.nuisance, k) for k in training.nuisance.__dataclass_fields__},
@@ -185,13 +213,15 @@ def trust(
     loaded, warning = load_weights(weights, found)
     made_from = open_store(dataset).attrs.asdict()
     expected = loaded.card.get("training_set", {})
-    if any(made_from[k] != expected.get(k) for k in ("seed", "per_class", "resolution")):
+    if any(made_from[k] != expected.get(k) for k in IDENTITY):
         raise DataError(f"{dataset} is not the training set of {weights}: its test part may have trained them")
     coverages = random_coverage(found, COVERAGES, int(loaded.card["seed"]))
     result = report_card(loaded, load_part(open_store(dataset), found, "test"), coverages, int(loaded.card["seed"]))
     if as_json:
         print_json(result | {"warning": warning})
         return
+    if warning:
+        print(f"warning: {warning}")
     for name, row in result.items():
         low, high = row["interval"]
         print(

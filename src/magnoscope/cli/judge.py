@@ -16,7 +16,7 @@ from ..studies import default_study, load_study
 from ..study import Study
 from ..verdict import Verdict
 from ..verdict import classify as classify_spectrum
-from .common import Json, StudyArgument, StudyOption, app, print_json, writable
+from .common import FIGURES, Json, StudyArgument, StudyOption, app, print_json, writable
 
 ImageArgument = Annotated[
     Path, typer.Argument(metavar="IMAGE", help="What simulate wrote, or a .npy image (NaN: no detector).")
@@ -51,7 +51,7 @@ def classify(
     """Say which model made a spectrum, how sure that is, and whether it is like the training data at all."""
     found = load_study(study or default_study())
     if figure is not None:
-        writable(figure)
+        writable(figure, *FIGURES)
     verdict = classify_spectrum(read_spectrum(image, found, mask), weights)
     if figure is not None:
         save_figure(plot_verdict(verdict), figure)
@@ -92,7 +92,7 @@ def demo(
     """Classify the real measurement where it is found, otherwise a simulated one that ships; offline."""
     started = time.monotonic()
     found = load_study(study or default_study())
-    writable(output)
+    writable(output, *FIGURES)
     real = find_measurement(found.name, found.downloads)
     path = real or _example(found)
     if path is None:
@@ -100,7 +100,8 @@ def demo(
     source = (
         f"the real measurement, {path}"
         if real
-        else f"a SIMULATED example that ships (no measurement found; `magnoscope fetch {found.name}` downloads the real one)"
+        else "a SIMULATED example that ships (no measurement found; "
+        f"`magnoscope fetch {found.name}` downloads the real one)"
     )
     if not as_json:
         print(f"{found.title}\ninput: {source}")

@@ -13,9 +13,9 @@ from ..resolution.deviations import covariance
 from ..resolution.setting import run_setting
 from ..simulate import Simulator
 from ..spectrum import counted
-from ..spinwave import ModeSolver, check_stable, s_perp
+from ..spinwave import ModeSolver, check_stable, s_perp, zone_grid
 from ..studies import load_study
-from .common import Json, SetOption, StudyArgument, app, parse_numbers, parse_settings, print_json, writable
+from .common import Json, SeedOption, SetOption, StudyArgument, app, parse_numbers, parse_settings, print_json, writable
 
 
 class Resolution(StrEnum):
@@ -25,6 +25,11 @@ class Resolution(StrEnum):
     montecarlo = "montecarlo"
     none = "none"
 
+
+LARGEST_GAIN = 100
+"""Most energy a neutron may gain, in units of Ei."""
+MOST_COUNTS = 1e12
+"""Largest mean of the counting noise."""
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A candidate model of the study.")]
 
@@ -49,6 +54,8 @@ def spinwaves(
     points = np.array([parse_numbers(text, 3, "--q", "h,k,l") for text in q])
     solver = ModeSolver(spin_model)
     energies, intensities = [], []
+    check_stable(solver, values, solver.solve(values, points))
+    check_stable(solver, values, solver.solve(values, zone_grid(spin_model)))
     for matrix, fraction in [(t.matrix, t.fraction) for t in found.twins] if twins else [(np.eye(3), 1.0)]:
         modes = solver.solve(values, points @ matrix.T)
         check_stable(solver, values, modes)
@@ -84,6 +91,10 @@ def resolution(
         raise InstrumentError(
             f"energy transfer {energy:g} meV is not below Ei = {ei:g} meV; the neutron has no more to give"
         )
+    if energy < -LARGEST_GAIN * ei:
+        raise InstrumentError(
+            f"energy transfer {energy:g} meV is below -{LARGEST_GAIN * ei:g} meV; no sample gives that"
+        )
     setting, scan = run_setting(found, number)
     point = scan.q_spectrometer([x], [y], [energy])
     if not np.isfinite(point).all():
@@ -113,18 +124,16 @@ def simulate(
     noise: Annotated[
         float | None, typer.Option("--noise", help="Count with so many counts per pixel on average.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the counting noise.")] = 0,
+    seed: SeedOption = 0,
     as_json: Json = False,
 ) -> None:
     """Simulate a model's spectrum on the study's tiles; NaN where there is no detector."""
     found = load_study(study)
     found.model(model)
     changes = parse_settings(settings)
-    if noise is not None and not (np.isfinite(noise) and noise > 0):
-        raise StudyError(f"--noise {noise} is not a number of counts; give a positive mean per pixel, such as 5")
-    if output.suffix not in (".npy", ".h5"):
-        raise StudyError(f"{output} must end in .npy (bare image) or .h5 (with mask and axes)")
-    writable(output)
+    if noise is not None and not 0 < noise <= MOST_COUNTS:
+        raise StudyError(f"--noise {noise:g} is not a number of counts; give a positive mean per pixel, such as 5")
+    writable(output, ".npy", ".h5")
     simulator = Simulator(found, method.value)  # type: ignore[arg-type]
     spectrum = simulator(model, changes)
     if noise is not None:

@@ -63,6 +63,5 @@ def check(study: StudyArgument, as_json: Json = False) -> None:
         print_json(summary)
         return
     models = ", ".join(f"{name} ({len(m.sites)} sites, {len(m.bonds)} bonds)" for name, m in found.models.items())
-    print(
-        f"{study} is right: {models}; {len(found.runs)} runs of {found.shape[1]} slices of {found.shape[2]} x {found.shape[3]}"
-    )
+    runs, slices, x, y = found.shape
+    print(f"{study} is right: {models}; {runs} runs of {slices} slices of {x} x {y}")

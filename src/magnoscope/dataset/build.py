@@ -1,7 +1,8 @@
 """Building a training set on Dask: chunks are independent, so a killed build goes on where it stopped."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,12 +13,13 @@ import zarr
 from distributed import Client, LocalCluster, as_completed
 from numpy.typing import NDArray
 
+from ..errors import DataError, StudyError
 from ..resolution.spread import Method
 from ..simulate import Simulator
 from ..studies import parse_study
 from ..study import Study
 from . import store
-from .draws import simulate_draw
+from .draws import check_priors, simulate_draw
 
 WORKER_ENVIRONMENT = {
     "MALLOC_MMAP_MAX_": 0,
@@ -39,11 +41,43 @@ def _simulator(text: str, resolution: Method) -> Simulator:
     return Simulator(parse_study(text), resolution)
 
 
-def simulate_chunk(text: str, resolution: Method, class_index: int, seed: int, indices: range) -> Chunk:
-    """Images, parameters and rejected draws of one chunk; depends on its arguments alone."""
+def simulate_chunk(text: str, resolution: Method, class_index: int, seed: int, indices: range) -> Chunk | StudyError:
+    """Images, parameters and rejected draws of one chunk; depends on its arguments alone.
+
+    A mistake in the study is returned, not raised: Dask would print the trace of each.
+    """
     simulator = _simulator(text, resolution)
-    images, parameters, rejected = zip(*(simulate_draw(simulator, class_index, seed, i) for i in indices), strict=True)
+    try:
+        draws = [simulate_draw(simulator, class_index, seed, i) for i in indices]
+    except StudyError as error:
+        return error
+    images, parameters, rejected = zip(*draws, strict=True)
     return np.stack(images).astype(np.float16), np.stack(parameters), np.array(rejected, np.int32)
+
+
+def _connect(scheduler: str) -> Client:
+    """A client of a scheduler that runs already."""
+    try:
+        return Client(scheduler, timeout=10)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"there is no Dask scheduler at {scheduler} ({error}); give an address such as tcp://host:8786"
+        ) from None
+
+
+@contextmanager
+def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
+    """A client of a scheduler that runs already, or of a local cluster."""
+    if scheduler is not None:
+        with _connect(scheduler) as client:
+            yield client
+        return
+    with (
+        dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}),
+        LocalCluster(workers, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
 
 
 def missing_chunks(root: zarr.Group, study: Study) -> list[tuple[int, range]]:
@@ -86,8 +120,14 @@ def build(
     Raises
     ------
     DataError
-        If the folder holds something else or was begun with other settings.
+        If the folder holds something else or was begun with other settings, or there is no such scheduler.
+    StudyError
+        If the priors hold no stable structure; then nothing is written.
     """
+    if not path.exists():
+        check_priors(study, seed)
+    if scheduler is not None:
+        _connect(scheduler).close()
     root = store.create(path, study, per_class, seed, resolution)
     todo = missing_chunks(root, study)
     total = per_class * len(study.classes)
@@ -95,9 +135,7 @@ def build(
     report(f"{done} of {total} images there already" if done else f"{total} images to simulate")
     if not todo:
         return root
-    with dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}):
-        cluster = None if scheduler else LocalCluster(workers, threads_per_worker=1, dashboard_address="127.0.0.1:0")
-    with Client(scheduler or cluster) as client:
+    with _client(min(workers, len(todo)), scheduler) as client:
         report(f"Dask dashboard: {client.dashboard_link}")
         started, fresh, rejected, last = time.monotonic(), 0, 0, 0.0
         futures = {
@@ -106,7 +144,10 @@ def build(
         }
         for future in as_completed(futures):
             number, indices = futures.pop(future)
-            images, parameters, thrown = future.result()
+            chunk = future.result()
+            if isinstance(chunk, StudyError):
+                raise chunk
+            images, parameters, thrown = chunk
             group, where = root[study.classes[number]], slice(indices.start, indices.stop)
             group["images"][where], group["parameters"][where] = images, parameters  # type: ignore[index]
             group["rejected"][where], group["done"][where] = thrown, True  # type: ignore[index]
@@ -120,6 +161,4 @@ def build(
                     f"{done + fresh} of {total} images, {rate:.2f} a second, {left / 60:.0f} minutes left, "
                     f"{rejected / (rejected + fresh):.0%} of draws unstable"
                 )
-    if cluster is not None:
-        cluster.close()
     return root

@@ -1,6 +1,7 @@
 """Parameter sets from a model's priors; those whose magnetic structure is no energy minimum are drawn again."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from ..errors import InstabilityError, StudyError
 from ..simulate import Simulator
 from ..spinwave import ModeSolver, is_stable
+from ..study import Study
 
 MOST_TRIES = 2000
 """Draws after which a prior is said to hold no stable structure."""
@@ -19,6 +21,28 @@ def candidates(solver: ModeSolver, seed: int, class_index: int, index: int) -> I
     rng = np.random.default_rng([seed, class_index, index])
     while True:
         yield rng.uniform(low, high)
+
+
+def check_priors(study: Study, seed: int) -> None:
+    """Stop on a model whose priors hold no stable structure, judged by the draws for its first image.
+
+    Raises
+    ------
+    StudyError
+        If the first 2000 draws are all unstable.
+    """
+    for class_index, model in enumerate(study.models.values()):
+        solver = ModeSolver(model)
+        draws = islice(candidates(solver, seed, class_index, 0), MOST_TRIES)
+        if not any(bool(is_stable(solver, values)) for values in draws):
+            raise _no_structure(model.name)
+
+
+def _no_structure(name: str) -> StudyError:
+    return StudyError(
+        f"{MOST_TRIES} draws from the prior of model {name} gave no stable magnetic structure; its priors must allow "
+        "the given moments"
+    )
 
 
 def simulate_draw(
@@ -50,7 +74,4 @@ def simulate_draw(
                 return simulator.signal(name, values), values, rejected
             except InstabilityError:
                 continue
-    raise StudyError(
-        f"{MOST_TRIES} draws from the prior of model {name} gave no stable magnetic structure; its priors must allow "
-        "the given moments"
-    )
+    raise _no_structure(name)

@@ -210,11 +210,13 @@ def degrade(
 def prepare(measured: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """What a network sees: (n, 2 runs, slices, x, y), root of the intensity over the run's mean, and the mask.
 
-    The mean is over valid pixels with those above eight times it pulled down, so that a hot pixel does not set the
-    scale; no scale of a run survives.
+    The mean is over valid pixels with those above eight times it pulled down, three times over, so that a hot pixel does
+    not set the scale; no scale of a run survives.
     """
     seen = valid.sum((2, 3, 4), keepdim=True).clamp_min(1)
-    mean = (measured * valid).sum((2, 3, 4), keepdim=True) / seen
-    mean = (torch.minimum(measured, 8 * mean) * valid).sum((2, 3, 4), keepdim=True) / seen
+    masked = measured * valid
+    mean = masked.sum((2, 3, 4), keepdim=True) / seen
+    for _ in range(3):
+        mean = torch.minimum(masked, 8 * mean).sum((2, 3, 4), keepdim=True) / seen
     image = (measured.clamp_min(0) / mean.clamp_min(1e-12)).clamp_max(30).sqrt() * valid
     return torch.cat([image, valid.to(image.dtype)], 1)

@@ -4,8 +4,11 @@ Groups ``<class>/``: ``images`` (n, runs, slices, x, y) float16 (relative error 
 meV, ``rejected`` (n,) draws thrown away before this one, ``done`` (n,) bool. Attributes of the root say what it is.
 """
 
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -17,6 +20,10 @@ from ..study import Study
 
 CHUNK = 8
 """Images in a chunk, and in one task of a build."""
+
+
+ATTRIBUTES = ("study", "layout_hash", "physics_hash", "classes", "per_class", "seed", "resolution")
+ARRAYS = ("images", "parameters", "rejected", "done")
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,17 @@ def create(path: Path, study: Study, per_class: int, seed: int, resolution: str)
                     "same settings"
                 )
         return root
+    partial = path.with_name(path.name + ".partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        _create_empty(partial, study, per_class, attributes)
+        os.replace(partial, path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}") from None
+    return open_store(path)
+
+
+def _create_empty(path: Path, study: Study, per_class: int, attributes: dict[str, Any]) -> None:
     root = zarr.create_group(str(path))
     root.attrs.update(attributes)
     for name, model in study.models.items():
@@ -74,7 +92,6 @@ def create(path: Path, study: Study, per_class: int, seed: int, resolution: str)
         group.create_array("parameters", shape=(per_class, n), chunks=(CHUNK, n), dtype="float64")
         group.create_array("rejected", shape=(per_class,), chunks=(CHUNK,), dtype="int32")
         group.create_array("done", shape=(per_class,), chunks=(CHUNK,), dtype="bool")
-    return root
 
 
 def open_store(path: Path) -> zarr.Group:
@@ -83,22 +100,25 @@ def open_store(path: Path) -> zarr.Group:
     Raises
     ------
     DataError
-        If there is none.
+        If there is none, or it lacks something.
     """
     try:
         root = zarr.open_group(str(path), mode="r+")
-        if "per_class" not in root.attrs:
-            raise KeyError("per_class")
-    except (FileNotFoundError, KeyError, ValueError):
-        raise DataError(
-            f"{path} is no training set; build one with: magnoscope dataset build STUDY -n 1000 -o {path}"
-        ) from None
+        attributes = root.attrs.asdict()
+    except (OSError, KeyError, ValueError, TypeError):
+        attributes = {}
+    if not set(ATTRIBUTES) <= attributes.keys():
+        raise DataError(f"{path} is no training set; build one with: magnoscope dataset build STUDY -n 1000 -o {path}")
+    for name in attributes["classes"]:
+        for array in ARRAYS:
+            if not isinstance(root.get(f"{name}/{array}"), zarr.Array):
+                raise DataError(f"{path} is damaged: it has no array {name}/{array}; build it again in a new folder")
     return root
 
 
 @dataclass(frozen=True)
 class Split:
-    """Shares of the images of each class, by index: what trains, what stops training, what calibrates, what is reported."""
+    """Shares of the images of each class, by index: for training, stopping it, calibration and the report."""
 
     train: float = 0.70
     validation: float = 0.08
@@ -123,23 +143,30 @@ def load_part(root: zarr.Group, study: Study, part: str, split: Split | None = N
     Raises
     ------
     DataError
-        If the store is not finished, or was made for another study.
+        If the store is not finished, too small, damaged, or was made for another study.
     """
     attributes = root.attrs.asdict()
     if attributes["layout_hash"] != study.layout_hash:
         raise DataError(f"this training set was made for study {attributes['study']} with other tiles, axes or classes")
     indices = (split or Split()).indices(part, int(attributes["per_class"]))
+    if not indices:
+        raise DataError(f"this training set is too small: no image is left for {part}; build 10 or more of each class")
     where = slice(indices.start, indices.stop)
     most = max(len(model.parameters) for model in study.models.values())
     images, labels, parameters = [], [], []
     for number, (name, model) in enumerate(study.models.items()):
-        group = root[name]
-        if not np.all(group["done"][:]):  # type: ignore[index]
+        try:
+            done = np.asarray(root[f"{name}/done"])
+            found = np.asarray(root[f"{name}/images"][where])  # type: ignore[index]
+            values = np.asarray(root[f"{name}/parameters"][where])  # type: ignore[index]
+        except (OSError, ValueError, RuntimeError) as error:
+            raise DataError(f"this training set is damaged in class {name} ({error}); build it again") from None
+        if not done.all():
             raise DataError("this training set is not finished; run the same `magnoscope dataset build` again to go on")
-        images.append(np.asarray(group["images"][where]))  # type: ignore[index]
+        images.append(found)
         labels.append(np.full(len(indices), number))
         low, high = model.prior.T
         scaled = np.full((len(indices), most), 0.5, np.float32)
-        scaled[:, : len(low)] = (np.asarray(group["parameters"][where]) - low) / (high - low)  # type: ignore[index]
+        scaled[:, : len(low)] = (values - low) / (high - low)
         parameters.append(scaled)
     return Part(np.concatenate(images), np.concatenate(labels), np.concatenate(parameters))

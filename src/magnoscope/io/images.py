@@ -13,29 +13,65 @@ from ..errors import SpectrumError
 from ..spectrum import Spectrum, to_tiles
 from ..study import Study
 
+NPY_MAGIC = b"\x93NUMPY"
+ZIP_MAGIC = b"PK"
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+FEWEST = 0.05
+"""Share of the pixels that must have a detector."""
+LARGEST = (1e-6, 1e12)
+"""Between these must the largest intensity lie: far from where single precision ends."""
+
 
 def read_array(path: Path) -> NDArray:
-    """A numeric array from a .npy file.
+    """A numeric array from a .npy file; its values stay on disk until they are used.
 
     Raises
     ------
     SpectrumError
-        If the file is missing, no NumPy file, or holds no plain numbers.
+        If the file is missing, no NumPy file, cut short, or holds no plain numbers. Nothing in it is ever run.
     """
+    start = _start(path)
+    if start.startswith(ZIP_MAGIC):
+        raise SpectrumError(f"{path} is an archive of arrays (.npz); save one array with numpy.save(path, image)")
+    if not start.startswith(NPY_MAGIC):
+        raise SpectrumError(f"{path} is no NumPy array file; save one with numpy.save(path, image)")
     try:
-        array = np.load(path, allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # a damaged header can raise nearly anything
+        if _holds_objects(path):
+            raise SpectrumError(f"{path} holds Python objects instead of one array of real numbers") from None
+        reason = " ".join(str(error).split())
+        raise SpectrumError(f"{path} is empty, damaged or cut short ({reason}); save the image again") from None
+    if array.dtype.kind not in "fiub":
+        raise SpectrumError(f"{path} holds {array.dtype} instead of one array of real numbers")
+    return array
+
+
+def _start(path: Path) -> bytes:
+    """The first bytes of a file, which say what it is."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(8)
     except FileNotFoundError:
         raise SpectrumError(f"there is no file {path}") from None
     except IsADirectoryError:
         raise SpectrumError(f"{path} is a folder; give a .npy image or an .h5 spectrum") from None
-    except (OSError, ValueError, EOFError, SyntaxError):
-        raise SpectrumError(
-            f"{path} is no NumPy array file of numbers; save one with numpy.save(path, image)"
-        ) from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
-        kind = array.dtype if isinstance(array, np.ndarray) else "an archive of several arrays"
-        raise SpectrumError(f"{path} holds {kind} instead of one array of real numbers")
-    return array
+    except OSError as error:
+        raise SpectrumError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _holds_objects(path: Path) -> bool:
+    """Whether a .npy file says that it holds pickled objects, judged from its header alone."""
+    with open(path, "rb") as file:
+        return b"'descr': '|O'" in file.read(256)
+
+
+def _tiles(array: NDArray, study: Study, what: str) -> NDArray:
+    """An image file's array in the study's tiles; axes of length one are dropped."""
+    try:
+        return to_tiles(array.squeeze(), study)
+    except SpectrumError as error:
+        raise SpectrumError(f"{what}: {error}") from None
 
 
 def read_mask(path: Path, study: Study) -> NDArray[np.bool_]:
@@ -43,7 +79,13 @@ def read_mask(path: Path, study: Study) -> NDArray[np.bool_]:
     array = read_array(path)
     if array.dtype.kind not in "bui":
         raise SpectrumError(f"mask {path} holds {array.dtype}; it must be boolean, True where there is no detector")
-    return to_tiles(array.astype(bool).squeeze(), study)
+    tiles = _tiles(array, study, f"mask {path}")
+    if tiles.min() < 0 or tiles.max() > 1:
+        raise SpectrumError(
+            f"mask {path} holds numbers from {tiles.min()} to {tiles.max()}; it must be boolean, True (or 1) where "
+            "there is no detector"
+        )
+    return tiles.astype(bool)
 
 
 def read_spectrum(path: str | Path, study: Study, mask: str | Path | None = None) -> Spectrum:
@@ -63,20 +105,31 @@ def read_spectrum(path: str | Path, study: Study, mask: str | Path | None = None
         If it cannot be read, has another shape, or holds nothing.
     """
     path = Path(path)
-    if path.is_file() and h5py.is_hdf5(path):
+    if _start(path) == HDF5_MAGIC:
         spectrum = _read_hdf5(path, study)
     else:
-        tiles = to_tiles(read_array(path).astype(float).squeeze(), study)
-        spectrum = Spectrum(study, tiles, np.isfinite(tiles))
+        array = read_array(path)
+        if array.dtype.kind == "b":
+            raise SpectrumError(f"{path} is boolean; an image holds intensities (give a mask with --mask)")
+        tiles = _tiles(array, study, str(path)).astype(float)
+        spectrum = Spectrum(study, np.where(np.isfinite(tiles), tiles, np.nan), np.isfinite(tiles))
+    masked = "" if mask is None else f" or masked by {mask}"
     if mask is not None:
         spectrum = spectrum.masked(read_mask(Path(mask), study))
-    if not spectrum.valid.any():
-        raise SpectrumError(f"{path} has no pixel with a detector: every one is NaN or masked")
-    if not np.any(spectrum.signal[spectrum.valid]):
+    share = float(np.mean(spectrum.valid))
+    if share == 0:
+        raise SpectrumError(f"{path} has no pixel with a detector: all are NaN or infinite{masked}")
+    if share < FEWEST:
+        raise SpectrumError(f"{path} has a detector in only {share:.1%} of the pixels; {FEWEST:.0%} are needed")
+    seen = spectrum.signal[spectrum.valid]
+    if not np.any(seen):
         raise SpectrumError(f"{path} is zero in every pixel; a measurement holds intensities (NaN marks no detector)")
-    if np.mean(spectrum.valid) < 0.05:
+    if not seen.max() > 0:
+        raise SpectrumError(f"{path} has no pixel above zero; a measurement holds intensities, check its sign")
+    largest = np.abs(seen).max()
+    if not LARGEST[0] <= largest <= LARGEST[1]:
         raise SpectrumError(
-            f"{path} has a detector in only {np.mean(spectrum.valid):.1%} of the pixels; 5 % are needed"
+            f"the largest intensity in {path} is {largest:g}; scale it to lie between {LARGEST[0]:g} and {LARGEST[1]:g}"
         )
     return spectrum
 
@@ -84,20 +137,30 @@ def read_spectrum(path: str | Path, study: Study, mask: str | Path | None = None
 def _read_hdf5(path: Path, study: Study) -> Spectrum:
     try:
         with h5py.File(path, "r") as file:
-            if "signal" not in file or "valid" not in file:
-                raise SpectrumError(f"{path} is HDF5 but no magnoscope spectrum: it has no `signal` and `valid`")
-            layout = str(file.attrs.get("layout_hash", ""))
-            shapes = {name: file[name].shape for name in ("signal", "valid")}
-            if layout != study.layout_hash or any(shape != study.shape for shape in shapes.values()):
+            held = {name: file.get(name) for name in ("signal", "valid", "error")}
+            arrays = {name: item for name, item in held.items() if isinstance(item, h5py.Dataset)}
+            if not {"signal", "valid"} <= arrays.keys():
+                raise SpectrumError(f"{path} is HDF5 but no magnoscope spectrum: it has no arrays `signal` and `valid`")
+            if str(file.attrs.get("layout_hash", "")) != study.layout_hash:
                 raise SpectrumError(
-                    f"{path} was written for study {file.attrs.get('study', 'unknown')}; its tiles are not those of "
-                    f"{study.name}, name the right study with --study"
+                    f"{path} was written for study {file.attrs.get('study', 'unknown')} with other tiles, axes or "
+                    f"classes than {study.name} has; name the right study with --study"
                 )
-            signal, valid = np.asarray(file["signal"], float), np.asarray(file["valid"], bool)
-            error = np.asarray(file["error"], float) if "error" in file else None
-    except OSError as error_:
-        raise SpectrumError(f"{path} cannot be read as HDF5: {error_}") from None
+            for name, array in arrays.items():
+                kinds, right = ("bui", "boolean") if name == "valid" else ("fiu", "real numbers")
+                if array.dtype.kind not in kinds or array.shape != study.shape:
+                    raise SpectrumError(
+                        f"{path}: `{name}` holds {array.dtype} of shape {array.shape}; it must be {right} of shape "
+                        f"{study.shape}"
+                    )
+            signal, valid = np.asarray(arrays["signal"], float), np.asarray(arrays["valid"], bool)
+            error = np.asarray(arrays["error"], float) if "error" in arrays else None
+    except (OSError, KeyError, ValueError, RuntimeError) as damage:
+        reason = " ".join(str(damage).strip("\"'").split())
+        raise SpectrumError(f"{path} is damaged or cut short ({reason}); write it again") from None
     valid &= np.isfinite(signal)
+    if error is not None:
+        valid &= (signal != 0) | (error != 0)
     return Spectrum(study, np.where(valid, signal, np.nan), valid, error)
 
 
@@ -126,6 +189,8 @@ def write_spectrum(
             _write_hdf5(spectrum, Path(partial), extra or {}, hidden)
         os.chmod(partial, 0o644)
         os.replace(partial, path)
+    except OSError as error:
+        raise SpectrumError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:
         Path(partial).unlink(missing_ok=True)
 

@@ -57,6 +57,6 @@ class DUQHead(nn.Module):
 
 
 def gradient_penalty(inputs: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """Two-sided penalty (|d sum_c K_c / dx|^2 - 1)^2 that keeps features from collapsing."""
+    """Two-sided penalty (|d sum_c K_c / dx| - 1)^2, averaged, that keeps features from collapsing."""
     gradient = torch.autograd.grad(scores.sum(), inputs, create_graph=True)[0]
     return ((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean()

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from ..dataset.noise import MEASUREMENT_LIKE, Nuisance, degrade, prepare
 from ..dataset.store import Part
-from ..memory import keep_memory
+from ..machine import keep_memory
 from .compact import CompactNetwork, Output
 from .duq import gradient_penalty
 

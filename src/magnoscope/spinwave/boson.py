@@ -76,7 +76,7 @@ class BosonHamiltonian:
         -------
         A, B : (..., n_q, n_sites, n_sites) complex, meV
         """
-        one = torch.ones_like(values[..., :1])
+        one = values.new_ones((*values.shape[:-1], 1))
         weights = torch.cat([values, one], -1).to(self.normal.dtype)
         wave = torch.exp(1j * (q.to(self.phases.dtype) @ self.phases.T))
         size = self.n_sites**2

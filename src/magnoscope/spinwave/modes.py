@@ -109,7 +109,7 @@ def amplitudes(modes: Modes, include_form_factor: bool = True) -> torch.Tensor:
     model = modes.model
     frames, _ = local_frames(model)
     frames = frames.to(modes.u.device)
-    scale = torch.as_tensor([(s.spin / 2) ** 0.5 for s in model.sites], device=modes.u.device)
+    scale = torch.as_tensor([(s.spin / 2) ** 0.5 for s in model.sites], dtype=torch.float64, device=modes.u.device)
     weight = scale.expand(len(modes.q), -1)
     if include_form_factor:
         length = (modes.q @ torch.as_tensor(model.lattice.reciprocal, device=modes.q.device)).norm(dim=-1)

@@ -5,6 +5,7 @@ import json
 import tomllib
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -13,10 +14,14 @@ from ..crystal import Lattice, Orientation
 from ..downloads import Download, Downloads
 from ..errors import InstrumentError, StudyError
 from ..instrument import Sample, load_spectrometer
+from ..resolution.kinematics import wavevector
 from ..study import Axis, MapView, Run, Study, Twin
 from .lines import line_of
-from .schema import StudyFile
+from .schema import MOST_PIXELS, DownloadsTable, StudyFile
 from .structure import Mistake, build_model, build_sites, operation
+
+MOST_ZONES = 1000
+"""Magnetic zones the two axes of a view may span together."""
 
 
 def shipped() -> list[str]:
@@ -47,11 +52,15 @@ def study_text(name_or_path: str | Path) -> tuple[str, str]:
     if path.suffix != ".toml":
         raise StudyError(f"there is no study {name}; the package has {', '.join(shipped())}, a file must end in .toml")
     try:
-        return path.read_text("utf-8"), name
+        content = path.read_bytes()
+        return content.decode("utf-8-sig").replace("\r\n", "\n"), name
     except FileNotFoundError:
         raise StudyError(f"there is no study file {name}; the package has {', '.join(shipped())}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"study file {name} cannot be read as text: {error}") from None
+    except OSError as error:
+        raise StudyError(f"study file {name} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise StudyError(f"{name}, line {line}: this is not UTF-8 text; save the file as UTF-8") from None
 
 
 def load_study(name_or_path: str | Path) -> Study:
@@ -70,30 +79,52 @@ def parse_study(text: str, where: str = "study") -> Study:
     """A study from the text of its file; ``where`` names the file in messages."""
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, or a number of thousands of digits
         raise StudyError(f"{where} is not a TOML file: {error}") from None
     try:
         return _build(StudyFile.model_validate(tables), tables)
     except ValidationError as error:
-        first = error.errors()[0]
-        path = tuple(p for p in first["loc"] if not str(p).startswith(("function-", "list[", "float", "str", "int")))
-        message = {"extra_forbidden": "unknown key", "missing": "this key is missing"}.get(
-            first["type"], first["msg"].removeprefix("Value error, ")
-        )
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise StudyError(_located(text, where, path, message) + more) from None
+        mistakes = [_mistake(details, tables) for details in error.errors()]
+        mistakes.sort(key=lambda m: line_of(text, m.path) or len(text))
+        more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
+        raise StudyError(_located(text, where, mistakes[0]) + more) from None
     except Mistake as error:
-        raise StudyError(_located(text, where, error.path, str(error))) from None
+        raise StudyError(_located(text, where, error)) from None
 
 
-def _located(text: str, where: str, path: tuple[str | int, ...], message: str) -> str:
-    line = line_of(text, path)
-    key = ".".join(str(p + 1) if isinstance(p, int) else p for p in path)
-    return f"{where}{f', line {line}' if line else ''}: {key + ': ' if key else ''}{message}"
+def _mistake(details: Any, tables: dict[str, Any]) -> Mistake:
+    """One of pydantic's errors, with the path of keys as in the file: without the names of types it puts between."""
+    kind, path, node = details["type"], [], tables
+    for number, part in enumerate(details["loc"]):
+        last = number == len(details["loc"]) - 1
+        held = isinstance(node, dict) and part in node or isinstance(node, list) and part in range(len(node))
+        if held:
+            node = node[part]
+        if held or (last and kind == "missing"):
+            path.append(part)
+    if kind == "extra_forbidden":
+        return Mistake(tuple(path), "unknown key")
+    if kind == "missing":
+        return Mistake(tuple(path), "this key is missing")
+    given = f", not {node!r}" if isinstance(node, (str, int, float)) and kind != "value_error" else ""
+    message = details["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return Mistake(tuple(path), message + given)
+
+
+def _located(text: str, where: str, mistake: Mistake) -> str:
+    line = line_of(text, mistake.path)
+    key = ".".join(str(p + 1) if isinstance(p, int) else p for p in mistake.path)
+    return f"{where}{f', line {line}' if line else ''}: {key + ': ' if key else ''}{mistake}"
 
 
 def _build(file: StudyFile, tables: dict[str, object]) -> Study:
     lattice = Lattice(**file.lattice.model_dump())
+    try:
+        volume = np.linalg.det(lattice.direct) / (lattice.a * lattice.b * lattice.c)
+    except StudyError as error:
+        raise Mistake(("lattice",), str(error)) from None
+    if volume < 1e-3:
+        raise Mistake(("lattice",), "the angles make a flat cell; check them")
     orientation = Orientation(tuple(file.orientation.u), tuple(file.orientation.v))  # type: ignore[arg-type]
     try:
         orientation.spectrometer_frame(lattice)
@@ -105,6 +136,10 @@ def _build(file: StudyFile, tables: dict[str, object]) -> Study:
             operations.append(operation(text))
         except ValueError as error:
             raise Mistake(("magnetic_cell", "generators", number), str(error)) from None
+    total = sum(twin.fraction for twin in file.twins)
+    if abs(total - 1) > 1e-6:
+        last = len(file.twins) - 1
+        raise Mistake(("twins", last, "fraction"), f"the volume fractions of the twins sum to {total:g}, not to 1")
     sites = build_sites(file.sites, operations)
     supercell = tuple(file.magnetic_cell.supercell)
     models = {
@@ -113,26 +148,25 @@ def _build(file: StudyFile, tables: dict[str, object]) -> Study:
     }
     try:
         spectrometer = load_spectrometer(file.instrument.preset)
+    except InstrumentError as error:
+        raise Mistake(("instrument", "preset"), str(error)) from None
+    try:
         chopper = spectrometer.chopper(file.instrument.package)
     except InstrumentError as error:
-        raise Mistake(("instrument",), str(error)) from None
+        raise Mistake(("instrument", "package"), str(error)) from None
     for number, run in enumerate(file.runs):
         try:
             chopper.timing(run.ei, run.frequency)
         except InstrumentError as error:
-            raise Mistake(("runs", number), str(error)) from None
+            raise Mistake(("runs", number, "frequency"), str(error)) from None
     view = file.view
     fractions = np.linspace(view.energy_fractions.from_, view.energy_fractions.to, view.energy_fractions.slices + 1)
     axes = tuple(Axis(a.name, tuple(a.direction), a.from_, a.to, a.points) for a in view.axes)  # type: ignore[arg-type]
-    directions = np.array([a.direction for a in view.axes] + [view.hidden.direction])
-    if abs(np.linalg.det(directions)) < 1e-9:
-        raise Mistake(("view",), "the directions of the two axes and the hidden one must be independent")
-    downloads = None
-    if file.downloads is not None:
-        entries = tuple(
-            Download(d.name, d.path, d.sha256, d.role, tuple(d.flip), d.variable) for d in file.downloads.files
-        )
-        downloads = Downloads(file.downloads.base_url, entries, file.downloads.citation)
+    pixels = len(file.runs) * view.energy_fractions.slices * axes[0].points * axes[1].points
+    if pixels > MOST_PIXELS:
+        raise Mistake(("view",), f"the tiles have {pixels} pixels together; at most {MOST_PIXELS} fit into memory")
+    _check_reach(axes, view.hidden.direction, lattice, max(run.ei for run in file.runs))
+    _check_fineness(axes, supercell)
     physics = {k: v for k, v in tables.items() if k not in ("title", "citation", "downloads", "worked_case")}
     layout = {"classes": list(file.models), "view": tables["view"], "runs": [run.ei for run in file.runs]}
     return Study(
@@ -149,10 +183,53 @@ def _build(file: StudyFile, tables: dict[str, object]) -> Study:
         intrinsic_width=file.instrument.intrinsic_width,
         runs=tuple(Run(r.ei, r.frequency, r.energy_bin, r.psi) for r in file.runs),
         view=MapView(axes, view.hidden.name, tuple(view.hidden.direction), tuple(fractions)),  # type: ignore[arg-type]
-        downloads=downloads,
+        downloads=_downloads(file.downloads),
         layout_hash=_digest(layout),
         physics_hash=_digest([physics, repr(spectrometer)]),
     )
+
+
+def _check_reach(axes: tuple[Axis, ...], hidden: list[float], lattice: Lattice, ei: float) -> None:
+    """Stop on axes that lead to where no neutron of the largest Ei can be scattered."""
+    along = lattice.to_cartesian(hidden) / np.linalg.norm(lattice.to_cartesian(hidden))
+    reach = 2 * float(wavevector(ei))
+    for place, axis in enumerate(axes):
+        step = lattice.to_cartesian(axis.direction)
+        across = float(np.linalg.norm(step - (step @ along) * along))
+        for key, end in (("from", axis.start), ("to", axis.stop)):
+            if abs(end) * across > reach:
+                raise Mistake(
+                    ("view", "axes", place, key),
+                    f"{end:g} is out of reach even with Ei = {ei:g} meV; at most {reach / across:.3g} could be seen",
+                )
+
+
+def _check_fineness(axes: tuple[Axis, ...], supercell: tuple[int, ...]) -> None:
+    """Stop on axes so long that the fine grid of a simulation would not fit into memory."""
+    steps = [max(1.0, *np.abs(np.array(axis.direction) * supercell)) for axis in axes]
+    zones = [(axis.stop - axis.start) * step for axis, step in zip(axes, steps, strict=True)]
+    if zones[0] * zones[1] > MOST_ZONES:
+        place = int(np.argmax(zones))
+        raise Mistake(
+            ("view", "axes", place, "to"),
+            f"the axes span {zones[0]:.3g} x {zones[1]:.3g} magnetic zones; at most {MOST_ZONES} together can be "
+            "simulated, choose shorter axes",
+        )
+
+
+def _downloads(table: DownloadsTable | None) -> Downloads | None:
+    if table is None:
+        return None
+    entries = []
+    for number, d in enumerate(table.files):
+        try:
+            entries.append(Download(d.name, d.path, d.sha256, d.role, tuple(d.flip), d.variable))
+        except StudyError as error:
+            raise Mistake(("downloads", "files", number), str(error)) from None
+    try:
+        return Downloads(table.base_url, tuple(entries), table.citation)
+    except StudyError as error:
+        raise Mistake(("downloads",), str(error)) from None
 
 
 def _digest(content: object) -> str:

@@ -1,10 +1,16 @@
 """Numbers in a study file: plain, a parameter's name, or a linear expression such as ``"2*J1 - J2/3"``."""
 
 import ast
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+LONGEST = 300
+"""Characters an expression may have."""
+LARGEST = 1e9
+"""What no coefficient may exceed."""
 
 
 def linear(expression: float | str, names: Sequence[str]) -> NDArray[np.float64]:
@@ -13,29 +19,37 @@ def linear(expression: float | str, names: Sequence[str]) -> NDArray[np.float64]
     Raises
     ------
     ValueError
-        If it is not linear, or a name in it is not a parameter.
+        If it is not linear, a name in it is not a parameter, or a number in it is out of all bounds.
     """
     if not isinstance(expression, str):
         return np.append(np.zeros(len(names)), float(expression))
+    if len(expression) > LONGEST:
+        raise ValueError(f"an expression of {len(expression)} characters is too long; {LONGEST} are allowed")
     try:
-        tree = ast.parse(expression, mode="eval").body
-    except SyntaxError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            tree = ast.parse(expression.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ValueError(f'"{expression}" is not an expression; write a number, a parameter or "2*J1 - J2"') from None
-    return _walk(tree, expression, list(names))
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        out = _walk(tree, expression, list(names))
+    if not np.all(np.abs(out) <= LARGEST):
+        raise ValueError(f'"{expression}" holds a number that is not finite or above {LARGEST:g}')
+    return out
 
 
 def _walk(node: ast.expr, text: str, names: list[str]) -> NDArray[np.float64]:
     """Coefficients of one node of the expression."""
     out = np.zeros(len(names) + 1)
     match node:
-        case ast.Constant(value=int() | float() as value):
-            out[-1] = value
+        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+            out[-1] = value if abs(value) <= LARGEST else np.inf
         case ast.Name(id=name):
             if name not in names:
                 raise ValueError(f'"{name}" is not a parameter of this model; it has {", ".join(names)}')
             out[names.index(name)] = 1
-        case ast.UnaryOp(op=ast.USub(), operand=inner):
-            out = -_walk(inner, text, names)
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd() as op, operand=inner):
+            out = _walk(inner, text, names) * (1 if isinstance(op, ast.UAdd) else -1)
         case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as op, right=right):
             sign = 1 if isinstance(op, ast.Add) else -1
             out = _walk(left, text, names) + sign * _walk(right, text, names)

@@ -1,61 +1,128 @@
 """Finding the line of a key in a TOML file, so that a mistake can be pointed at."""
 
 import re
+import tomllib
+from bisect import bisect_left
 
-HEADER = re.compile(r"^\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(#.*)?$")
-KEY = re.compile(r"^\s*([A-Za-z0-9_\-\"'.]+)\s*=")
+Path = tuple[str | int, ...]
+
+BLANK = re.compile(r"[ \t]*")
+NOTHING = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+SCALAR = re.compile(r"[^,\]}\n#]*")
+STRINGS = [
+    re.compile(pattern, re.DOTALL)
+    for pattern in (r'"""(?:\\.|[^\\])*?"{3,5}', r"'''.*?'{3,5}", r'"(?:\\.|[^"\\])*"', r"'[^']*'")
+]
 
 
-def line_of(text: str, path: tuple[str | int, ...]) -> int | None:
-    """Line number (from 1) of the deepest part of a path such as ``("sites", 2, "spin")``; None if not there.
+def line_of(text: str, path: Path) -> int | None:
+    """Line number (from 1) of the deepest part of a path such as ``("sites", 2, "spin")``; None if nothing is there.
 
-    Follows table headers, arrays of tables and keys; a key inside an inline table is found on the line of the
-    array or table that holds it, if not on a line of its own.
+    Parameters
+    ----------
+    text : str
+        A TOML document that :mod:`tomllib` can read.
+    path : tuple of str and int
+        Keys, and indices (from 0) of arrays and arrays of tables.
     """
-    wanted = tuple(str(p) for p in path)
-    counts: dict[tuple[str, ...], int] = {}
-    here: tuple[str, ...] = ()
-    best, best_depth = None, 0
-    lines = text.splitlines()
-    key_path: tuple[str, ...] = ()
-    for number, line in enumerate(lines, 1):
-        header = HEADER.match(line)
-        key = KEY.match(line)
-        if header:
-            here = _with_indices(tuple(p.strip().strip("\"'") for p in header[2].split(".")), counts, header[1] == "[[")
-            key_path = here
-        elif key:
-            key_path = here + tuple(p.strip("\"'") for p in key[1].split("."))
+    lines = _Scanner(text).lines
+    return next((lines[path[:depth]] for depth in range(len(path), 0, -1) if path[:depth] in lines), None)
+
+
+class _Scanner:
+    """Goes through a TOML document and notes the line of every key, table and element of an array.
+
+    It relies on the document being right: :mod:`tomllib` has read it, but tells no positions.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text, self.at = text, 0
+        self.breaks = [found.start() for found in re.finditer("\n", text)]
+        self.lines: dict[Path, int] = {}
+        self.counts: dict[Path, int] = {}
+        here: Path = ()
+        self._take(NOTHING)
+        while self.at < len(text):
+            if text[self.at] == "[":
+                here = self._header()
+            else:
+                self._pair(here)
+            self._take(NOTHING)
+
+    def _take(self, pattern: re.Pattern[str]) -> str:
+        """What a pattern matches here, and go behind it."""
+        found = pattern.match(self.text, self.at)
+        if found is None:
+            return ""
+        self.at = found.end()
+        return found[0]
+
+    def _note(self, path: Path) -> None:
+        self.lines.setdefault(path, bisect_left(self.breaks, self.at) + 1)
+
+    def _key(self) -> list[str]:
+        """A key with dots as its parts."""
+        parts = []
+        while True:
+            self._take(BLANK)
+            part = self._take(BARE_KEY)
+            parts.append(part or tomllib.loads("key = " + self._string())["key"])
+            self._take(BLANK)
+            if self.text[self.at] != ".":
+                return parts
+            self.at += 1
+
+    def _string(self) -> str:
+        return next(found for found in map(self._take, STRINGS) if found)
+
+    def _header(self) -> Path:
+        """``[table]`` or ``[[array.of.tables]]``: the path of what follows it."""
+        start, array = self.at, self.text.startswith("[[", self.at)
+        self.at += 2 if array else 1
+        parts = self._key()
+        end, self.at = self.at + (2 if array else 1), start
+        path: Path = ()
+        for number, part in enumerate(parts):
+            path += (part,)
+            self._note(path)
+            if array and number == len(parts) - 1:
+                self.counts[path] = self.counts.get(path, -1) + 1
+            if path in self.counts:
+                path += (self.counts[path],)
+                self._note(path)
+        self.at = end
+        return path
+
+    def _pair(self, here: Path) -> None:
+        """``key = value`` in a table."""
+        start = self.at
+        parts = self._key()
+        behind, self.at = self.at + 1, start
+        for part in parts:
+            here += (part,)
+            self._note(here)
+        self.at = behind
+        self._take(BLANK)
+        self._value(here)
+
+    def _value(self, path: Path) -> None:
+        opening = self.text[self.at]
+        if opening in "\"'":
+            self._string()
+        elif opening not in "[{":
+            self._take(SCALAR)
         else:
-            continue
-        depth = _common(key_path, wanted)
-        if depth == len(key_path) and depth > best_depth:
-            best, best_depth = number, depth
-    if best is not None and best_depth < len(wanted):
-        inner = re.compile(rf"[{{,\s]{re.escape(wanted[-1])}\s*=")
-        for number in range(best, min(best + 40, len(lines) + 1)):
-            if number > best and (HEADER.match(lines[number - 1]) or re.match(r"^\w+\s*=", lines[number - 1])):
-                break
-            if inner.search(lines[number - 1]):
-                return number
-    return best
-
-
-def _with_indices(parts: tuple[str, ...], counts: dict[tuple[str, ...], int], array: bool) -> tuple[str, ...]:
-    """The path of a header with the current index behind each array of tables."""
-    path: tuple[str, ...] = ()
-    for i, part in enumerate(parts):
-        path += (part,)
-        if i == len(parts) - 1 and array:
-            counts[path] = counts.get(path, -1) + 1
-        if path in counts:
-            path += (str(counts[path]),)
-    return path
-
-
-def _common(a: tuple[str, ...], b: tuple[str, ...]) -> int:
-    """How many leading parts two paths share."""
-    depth = 0
-    while depth < min(len(a), len(b)) and a[depth] == b[depth]:
-        depth += 1
-    return depth
+            self.at += 1
+            number = 0
+            while self._take(NOTHING) is not None and self.text[self.at] not in "]}":
+                if opening == "[":
+                    self._note((*path, number))
+                    self._value((*path, number))
+                else:
+                    self._pair(path)
+                number += 1
+                self._take(NOTHING)
+                if self.text[self.at] == ",":
+                    self.at += 1
+            self.at += 1

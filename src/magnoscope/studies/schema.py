@@ -1,43 +1,100 @@
 """What a study file may say: the border at which its text is checked. Unknown keys are refused."""
 
-from typing import Annotated, Literal
+import keyword
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
+import numpy as np
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-Vector = Annotated[list[FiniteFloat], Field(min_length=3, max_length=3)]
-Number = FiniteFloat | str
-Matrix = Annotated[list[Annotated[list[Number], Field(min_length=3, max_length=3)]], Field(min_length=3, max_length=3)]
+MOST_PIXELS = 4_000_000
+"""Pixels that all tiles of a study may have together; with more, even one spectrum fills the memory."""
+WORDS = ("study", "model", "resolution", "sampling")
+"""What `simulate` calls its own arguments, so that parameters cannot have these names."""
+HELD = ("signal", "valid", "error", "ei_meV", "energy_edges_meV", "energy")
+"""What a file of a spectrum holds beside its axes."""
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError('must be a number or an expression of parameters such as "2*J1 - J2"')
+    if not isinstance(value, str) and not abs(value) <= 1e6:
+        raise ValueError("must be a finite number, at most 1e6 in size")
+    return value
+
+
+def _exchange(value: Any) -> Any:
+    if not isinstance(value, list):
+        return _number(value)
+    if len(value) != 3 or any(not isinstance(row, list) or len(row) != 3 for row in value):
+        raise ValueError("a matrix must have three rows of three numbers or expressions")
+    for row in value:
+        for entry in row:
+            _number(entry)
+    return value
+
+
+def _matrix(value: Any) -> Any:
+    if not isinstance(value, list):
+        raise ValueError("must be a matrix: three rows of three numbers or expressions")
+    return _exchange(value)
+
+
+def _direction(value: list[float]) -> list[float]:
+    if not np.max(np.abs(value)) >= 1e-6:
+        raise ValueError("is zero; give it a direction")
+    return value
+
+
+def _parameter(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or keyword.iskeyword(name) or name in WORDS:
+        raise ValueError(
+            f'"{name}" cannot be a parameter\'s name; use letters, digits and _, and no word of Python or of simulate()'
+        )
+    return name
+
+
+Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
+Vector = Annotated[list[Finite], Field(min_length=3, max_length=3)]
+Direction = Annotated[Vector, AfterValidator(_direction)]
+Number = Annotated[float | str, BeforeValidator(_number)]
+Exchange = Annotated[float | str | list[list[float | str]], BeforeValidator(_exchange)]
+Matrix = Annotated[list[list[float | str]], BeforeValidator(_matrix)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+$", max_length=80)]
+Length = Annotated[float, Field(ge=0.1, le=1e4)]
+Angle = Annotated[float, Field(gt=0, lt=180)]
+Operation = Annotated[str, Field(max_length=300)]
 
 
 class Table(BaseModel):
     """A table of the file."""
 
-    model_config = ConfigDict(extra="forbid", strict=False)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class LatticeTable(Table):
     """Cell lengths (Å) and angles (degrees)."""
 
-    a: PositiveFloat
-    b: PositiveFloat
-    c: PositiveFloat
-    alpha: PositiveFloat = 90.0
-    beta: PositiveFloat = 90.0
-    gamma: PositiveFloat = 90.0
+    a: Length
+    b: Length
+    c: Length
+    alpha: Angle = 90.0
+    beta: Angle = 90.0
+    gamma: Angle = 90.0
 
 
 class OrientationTable(Table):
     """Directions (r.l.u.) along the beam and in the horizontal plane."""
 
-    u: Vector
-    v: Vector
+    u: Direction
+    v: Direction
 
 
 class MagneticCellTable(Table):
     """Multiples of the lattice, and operations that make further sites and bonds."""
 
-    supercell: Annotated[list[PositiveInt], Field(min_length=3, max_length=3)] = [1, 1, 1]
-    generators: list[str] = []
+    supercell: Annotated[list[Annotated[int, Field(ge=1, le=100)]], Field(min_length=3, max_length=3)] = [1, 1, 1]
+    generators: Annotated[list[Operation], Field(max_length=192)] = []
 
 
 class SiteTable(Table):
@@ -45,8 +102,8 @@ class SiteTable(Table):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
     ion: str
-    spin: PositiveFloat
-    moment: Vector
+    spin: Annotated[float, Field(gt=0, le=100)]
+    moment: Direction
     positions: Annotated[list[Vector], Field(min_length=1)]
 
 
@@ -56,13 +113,20 @@ class TwinTable(Table):
     fraction: Annotated[float, Field(gt=0, le=1)]
     matrix: Annotated[list[Vector], Field(min_length=3, max_length=3)] = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 
+    @model_validator(mode="after")
+    def _keeps_volumes(self) -> "TwinTable":
+        determinant = np.linalg.det(np.array(self.matrix, float))
+        if abs(abs(determinant) - 1) > 1e-3:
+            raise ValueError(f"`matrix` has the determinant {determinant:g}; that of a twin must be 1 or -1")
+        return self
+
 
 class ParameterTable(Table):
     """A parameter of a model, meV."""
 
-    reference: FiniteFloat
+    reference: Finite
     error: Annotated[float, Field(ge=0)] = 0.0
-    prior: Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
+    prior: Annotated[list[Finite], Field(min_length=2, max_length=2)]
 
     @model_validator(mode="after")
     def _rising(self) -> "ParameterTable":
@@ -76,16 +140,16 @@ class PairTable(Table):
 
     from_: Annotated[str, Field(alias="from")]
     to: str
-    vector: Vector
+    vector: Direction
 
 
 class BondTable(Table):
     """Bonds that share an exchange: by pairs of kinds of site and displacement or distance, or one by one."""
 
-    exchange: Number | Matrix
+    exchange: Exchange
     between: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = []
-    vectors: list[Vector] = []
-    distance: PositiveFloat | None = None
+    vectors: list[Direction] = []
+    distance: Annotated[float, Field(gt=0, le=50)] | None = None
     over: str | None = None
     pairs: list[PairTable] = []
 
@@ -101,7 +165,7 @@ class AnisotropyTable(Table):
     """Single-ion anisotropy: a matrix, or an axis and a value."""
 
     sites: list[str] = ["*"]
-    axis: Vector | None = None
+    axis: Direction | None = None
     value: Number | None = None
     matrix: Matrix | None = None
 
@@ -116,7 +180,7 @@ class ModelTable(Table):
     """One candidate Hamiltonian."""
 
     title: str = ""
-    parameters: Annotated[dict[str, ParameterTable], Field(min_length=1)]
+    parameters: Annotated[dict[Annotated[str, AfterValidator(_parameter)], ParameterTable], Field(min_length=1)]
     bonds: Annotated[list[BondTable], Field(min_length=1)]
     anisotropy: list[AnisotropyTable] = []
 
@@ -126,27 +190,36 @@ class InstrumentTable(Table):
 
     preset: str
     package: str
-    sample_size_mm: Annotated[list[PositiveFloat], Field(min_length=3, max_length=3)]
-    intrinsic_width: Annotated[float, Field(ge=0)] = 0.1
+    sample_size_mm: Annotated[list[Annotated[float, Field(gt=0, le=1e4)]], Field(min_length=3, max_length=3)]
+    intrinsic_width: Annotated[float, Field(ge=0, le=100)] = 0.1
 
 
 class RunTable(Table):
     """One run: Ei and histogram bin (meV), chopper frequency (Hz), psi (degrees)."""
 
-    ei: PositiveFloat
-    frequency: PositiveFloat
-    energy_bin: Annotated[float, Field(ge=0)]
-    psi: FiniteFloat = 0.0
+    ei: Annotated[float, Field(ge=0.01, le=1e5)]
+    frequency: Annotated[float, Field(ge=1, le=1e4)]
+    energy_bin: Annotated[float, Field(ge=0, le=1e4)]
+    psi: Annotated[float, Field(ge=-360, le=360)] = 0.0
+
+    @model_validator(mode="after")
+    def _bin_below_ei(self) -> "RunTable":
+        if not self.energy_bin < self.ei:
+            raise ValueError(f"`energy_bin` {self.energy_bin:g} must be below `ei` {self.ei:g}")
+        return self
+
+
+AxisName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=40)]
 
 
 class AxisTable(Table):
     """An axis of a map: direction (r.l.u.) and pixel centres."""
 
-    name: str
-    direction: Vector
-    from_: Annotated[float, Field(alias="from")]
-    to: FiniteFloat
-    points: Annotated[int, Field(ge=2)]
+    name: AxisName
+    direction: Direction
+    from_: Annotated[Finite, Field(alias="from")]
+    to: Finite
+    points: Annotated[int, Field(ge=2, le=2000)]
 
     @model_validator(mode="after")
     def _rising(self) -> "AxisTable":
@@ -158,21 +231,23 @@ class AxisTable(Table):
 class HiddenTable(Table):
     """The direction of Q that a map does not show."""
 
-    name: str
-    direction: Vector
+    name: AxisName
+    direction: Direction
 
 
 class SlicesTable(Table):
     """Equal slices of energy transfer in units of Ei."""
 
-    from_: Annotated[float, Field(alias="from")]
-    to: Annotated[float, Field(lt=1)]
-    slices: PositiveInt
+    from_: Annotated[float, Field(alias="from", ge=0)]
+    to: Annotated[float, Field(le=0.97)]
+    slices: Annotated[int, Field(ge=1, le=1000)]
 
     @model_validator(mode="after")
     def _rising(self) -> "SlicesTable":
         if not self.from_ < self.to:
             raise ValueError("`from` must be below `to`")
+        if (self.to - self.from_) / self.slices < 1e-3:
+            raise ValueError("the slices are too narrow; each must be at least 0.001 of Ei")
         return self
 
 
@@ -183,6 +258,18 @@ class ViewTable(Table):
     energy_fractions: SlicesTable
     axes: Annotated[list[AxisTable], Field(min_length=2, max_length=2)]
     hidden: HiddenTable
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> "ViewTable":
+        names = [self.axes[0].name, self.axes[1].name, self.hidden.name]
+        if len(set(names)) < 3 or set(names) & set(HELD):
+            called = ", ".join(names)
+            raise ValueError(f"the axes are called {called}; give them three names, none of {', '.join(HELD)}")
+        directions = np.array([a.direction for a in (*self.axes, self.hidden)])
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        if abs(np.linalg.det(directions)) < 1e-6:
+            raise ValueError("the directions of the two axes and the hidden one must be independent")
+        return self
 
 
 class DownloadTable(Table):
@@ -207,7 +294,7 @@ class DownloadsTable(Table):
 class StudyFile(Table):
     """The whole file."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+$")]
+    name: Name
     title: str = ""
     citation: str = ""
     worked_case: bool = False
@@ -216,15 +303,8 @@ class StudyFile(Table):
     magnetic_cell: MagneticCellTable = MagneticCellTable()
     sites: Annotated[list[SiteTable], Field(min_length=1)]
     twins: Annotated[list[TwinTable], Field(min_length=1)] = [TwinTable(fraction=1.0)]
-    models: Annotated[dict[str, ModelTable], Field(min_length=1)]
+    models: Annotated[dict[Name, ModelTable], Field(min_length=1, max_length=100)]
     instrument: InstrumentTable
-    runs: Annotated[list[RunTable], Field(min_length=1)]
+    runs: Annotated[list[RunTable], Field(min_length=1, max_length=1000)]
     view: ViewTable
     downloads: DownloadsTable | None = None
-
-    @model_validator(mode="after")
-    def _whole(self) -> "StudyFile":
-        total = sum(t.fraction for t in self.twins)
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"the volume fractions of the twins sum to {total:g}; they must sum to 1")
-        return self

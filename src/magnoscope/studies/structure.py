@@ -1,6 +1,5 @@
 """From the tables of a study file to sites and bonds."""
 
-import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,6 +14,10 @@ from .schema import AnisotropyTable, BondTable, ModelTable, SiteTable
 
 TOLERANCE = 1e-4
 """How closely (fractions of the magnetic cell) a bond must reach a site."""
+MOST_SITES = 256
+"""Sites a magnetic cell may have."""
+MOST_BONDS = 20_000
+"""Bonds a model may have."""
 
 Operation = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -39,7 +42,10 @@ def operation(text: str) -> Operation:
     if len(parts) != 3:
         raise ValueError(f'"{text}" is not an operation; write three parts such as "x, y+1/2, -z"')
     rows = np.stack([linear(p.strip(), ["x", "y", "z"]) for p in parts])
-    return rows[:, :3], rows[:, 3]
+    rotation = np.round(rows[:, :3])
+    if not np.allclose(rotation, rows[:, :3]) or not np.array_equal(np.linalg.matrix_power(rotation, 12), np.eye(3)):
+        raise ValueError(f'"{text}" is no symmetry of a lattice; write three parts such as "x, y+1/2, -z"')
+    return rotation, rows[:, 3]
 
 
 def same_point(a: NDArray[np.float64], b: NDArray[np.float64]) -> bool:
@@ -62,20 +68,22 @@ def build_sites(tables: list[SiteTable], operations: list[Operation]) -> list[Si
         clash = find_site(sites, position)
         if clash is not None:
             raise Mistake(path, f"{kind} at {_show(position)} sits on {sites[clash].name}")
+        if len(sites) == MOST_SITES:
+            raise Mistake(path, f"there are more than {MOST_SITES} sites in the magnetic cell; check the translations")
         counts[kind] = counts.get(kind, 0) + 1
         moment = np.array(template.moment)
         unit = moment / np.linalg.norm(moment)
         sites.append(Site(f"{kind}.{counts[kind]}", template.ion, template.spin, tuple(unit), tuple(position)))
 
     for number, table in enumerate(tables):
-        if not np.any(table.moment):
-            raise Mistake(("sites", number, "moment"), f"the moment of {table.name} is zero; give it a direction")
+        if any(table.name == other.name for other in tables[:number]):
+            raise Mistake(("sites", number, "name"), f"there are sites {table.name} already; give each kind one name")
         try:
             j0_coefficients(table.ion)
         except StudyError as error:
             raise Mistake(("sites", number, "ion"), str(error)) from None
-        for position in table.positions:
-            add(table.name, table, np.array(position, float), ("sites", number, "positions"))
+        for place, position in enumerate(table.positions):
+            add(table.name, table, np.array(position, float), ("sites", number, "positions", place))
     done = 0
     while done < len(sites):
         site = sites[done]
@@ -101,11 +109,22 @@ def _reach(sites: list[Site], start: int, vector: NDArray[np.float64]) -> int | 
     return find_site(sites, np.array(sites[start].position) + vector)
 
 
+def _check_kinds(patterns: list[str], sites: list[Site], path: tuple[str | int, ...]) -> None:
+    """Stop on a kind of site, or a single one, that there is not."""
+    for pattern in patterns:
+        if not any(_matches(s, pattern) for s in sites):
+            raise Mistake(path, f"there is no site {pattern}; there are {', '.join(s.name for s in sites)}")
+
+
 def _rule_bonds(
-    rule: BondTable, sites: list[Site], cell: NDArray[np.float64]
+    rule: BondTable, sites: list[Site], cell: NDArray[np.float64], path: tuple[str | int, ...]
 ) -> Iterator[tuple[int, int, NDArray[np.float64]]]:
     """Bonds of a rule with ``between``, both senses possibly."""
-    for left, right in rule.between:
+    idle = set(range(len(rule.vectors)))
+    _check_kinds([rule.over] if rule.over else [], sites, (*path, "over"))
+    for pair, (left, right) in enumerate(rule.between):
+        _check_kinds([left, right], sites, (*path, "between", pair))
+        reached = False
         for i, site in enumerate(sites):
             if not _matches(site, left):
                 continue
@@ -113,7 +132,7 @@ def _rule_bonds(
                 vectors = _shell(sites, i, cell, rule.distance)
             else:
                 vectors = [np.array(v) for v in rule.vectors]
-            for d in vectors:
+            for number, d in enumerate(vectors):
                 j = _reach(sites, i, d)
                 if j is None or not _matches(sites[j], right):
                     continue
@@ -121,7 +140,14 @@ def _rule_bonds(
                     middle = _reach(sites, i, d / 2)
                     if middle is None or not _matches(sites[middle], rule.over):
                         continue
+                reached = True
+                idle.discard(number)
                 yield i, j, d
+        if not reached:
+            raise Mistake((*path, "between", pair), f"no bond of this rule leads from {left} to {right}")
+    if idle:
+        number = min(idle)
+        raise Mistake((*path, "vectors", number), f"{_show(np.array(rule.vectors[number]))} reaches no site it should")
 
 
 def _shell(sites: list[Site], i: int, cell: NDArray[np.float64], distance: float) -> list[NDArray[np.float64]]:
@@ -160,7 +186,8 @@ def _pair_bonds(
         for rotation, translation in operations:
             start = find_site(sites, rotation @ np.array(sites[i].position) + translation)
             end = find_site(sites, rotation @ np.array(sites[j].position) + translation)
-            assert start is not None and end is not None
+            if start is None or end is None:
+                raise Mistake(path, f"an image of the bond from {sites[i].name} by {_show(d)} reaches no site")
             front.append((start, end, rotation @ d))
 
 
@@ -193,9 +220,6 @@ def build_model(
         With the path of keys, where a bond reaches no site, a name is unknown, or a matrix cannot be used.
     """
     names = list(table.parameters)
-    for parameter in names:
-        if not re.fullmatch(r"[A-Za-z_]\w*", parameter):
-            raise Mistake(("models", name, "parameters", parameter), f'"{parameter}" cannot be a parameter\'s name')
     cell = lattice.direct * np.array(supercell, float)[:, None]
     bonds: dict[tuple[object, ...], Bond] = {}
     for number, rule in enumerate(table.bonds):
@@ -204,8 +228,7 @@ def build_model(
             exchange = exchange_coefficients(rule.exchange, names)
         except ValueError as error:
             raise Mistake((*path, "exchange"), str(error)) from None
-        found = _pair_bonds(rule, sites, operations, path) if rule.pairs else _rule_bonds(rule, sites, cell)
-        before = len(bonds)
+        found = _pair_bonds(rule, sites, operations, path) if rule.pairs else _rule_bonds(rule, sites, cell, path)
         own: set[tuple[object, ...]] = set()
         for i, j, d in found:
             key = _key(i, j, d)
@@ -213,10 +236,10 @@ def build_model(
                 continue
             if key in bonds:
                 raise Mistake(path, f"the bond from {sites[i].name} by {_show(d)} has an exchange already")
+            if len(bonds) == MOST_BONDS:
+                raise Mistake(path, f"there are more than {MOST_BONDS} bonds; check distances and generators")
             own.add(key)
             bonds[key] = Bond(i, j, tuple(d), exchange, str(rule.exchange))
-        if len(bonds) == before:
-            raise Mistake(path, "these bonds reach no site; check kinds of site and displacements")
     parameters = tuple(
         Parameter(key, p.reference, (p.prior[0], p.prior[1]), p.error) for key, p in table.parameters.items()
     )
@@ -239,14 +262,9 @@ def build_anisotropy(
                 axis = axis / np.linalg.norm(axis)
                 matrix = linear(table.value, names)[:, None, None] * np.outer(axis, axis)  # type: ignore[arg-type]
         except ValueError as error:
-            raise Mistake(path, str(error)) from None
+            raise Mistake((*path, "value" if table.matrix is None else "matrix"), str(error)) from None
         if not np.allclose(matrix, matrix.transpose(0, 2, 1)):
             raise Mistake((*path, "matrix"), "a single-ion anisotropy matrix must be symmetric")
-        for pattern in table.sites:
-            hit = [i for i, s in enumerate(sites) if _matches(s, pattern)]
-            if not hit:
-                raise Mistake(
-                    (*path, "sites"), f"there is no site {pattern}; there are {', '.join(s.name for s in sites)}"
-                )
-            out[hit] += matrix
+        _check_kinds(table.sites, sites, (*path, "sites"))
+        out[[i for i, s in enumerate(sites) if any(_matches(s, pattern) for pattern in table.sites)]] += matrix
     return out

@@ -39,26 +39,19 @@ def best_match(simulator: Simulator, measured: Spectrum, model: str, scaled: NDA
     low, high = spin_model.prior.T
     reference = spin_model.reference
     estimate = low + scaled[: len(low)] * (high - low)
-    tried: list[tuple[float, NDArray[np.float64], Match]] = []
+    tried: list[tuple[NDArray[np.float64], Match]] = []
     for share in (0.0, 0.25, 0.5, 0.75):
         values = estimate + share * (reference - estimate)
         try:
-            tried.append(_compare(simulator, measured, model, values))
+            tried.append((values, match(measured, simulator.signal(model, values))))
             break
         except InstabilityError:
             continue
     try:
-        tried.append(_compare(simulator, measured, model, reference))
-    except InstabilityError as error:
+        tried.append((reference, match(measured, simulator.reference(model))))
+    except InstabilityError:
         if not tried:
-            raise error
-    _, values, found = min(tried, key=lambda entry: entry[0])
+            raise
+    values, found = min(tried, key=lambda entry: entry[1].chi_square)
     names = [p.name for p in spin_model.parameters]
     return BestMatch(model, dict(zip(names, map(float, values), strict=True)), found)
-
-
-def _compare(
-    simulator: Simulator, measured: Spectrum, model: str, values: NDArray[np.float64]
-) -> tuple[float, NDArray[np.float64], Match]:
-    found = match(measured, simulator.signal(model, values))
-    return found.chi_square, values, found

@@ -42,9 +42,10 @@ def tile_noise(signal: NDArray[np.float64], valid: NDArray[np.bool_]) -> float:
     second = second[np.isfinite(second)]
     if len(second) < FEWEST:
         return np.nan
-    # clipped where it exceeds four times its median size, so that a hot pixel does not count as noise
-    size = np.median(np.abs(second)) / 0.6745
-    bound = 4 * max(size, 0.25 * np.std(second))
+    # clipped at four times the size that four in five stay below, so that a hot pixel does not count as noise
+    bound = 4 * np.quantile(np.abs(second), 0.8) / 1.2816
+    if bound == 0:
+        bound = np.abs(second).max()
     return float(np.sqrt(np.mean(np.clip(second, -bound, bound) ** 2) / 1.5))
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from ..errors import WeightsError
 from ..networks.compact import CompactNetwork
 from ..study import Study
-from .calibration import Calibration
+from .calibration import SIGNALS, Calibration
 
 ARRAYS = ("means", "precision", "held_back")
 
@@ -50,9 +50,15 @@ def save_weights(weights: Weights, path: Path) -> None:
     tensors |= {f"calibration.{k}": torch.as_tensor(calibration.pop(k)) for k in ARRAYS}
     metadata = {"card": json.dumps(weights.card), "calibration": json.dumps(calibration)}
     partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata)
-    os.replace(partial, path)
-    path.with_suffix(".json").write_text(json.dumps(weights.card, indent=2) + "\n")
+    try:
+        save_file(tensors, partial, metadata)
+        os.replace(partial, path)
+        partial.write_text(json.dumps(weights.card, indent=2) + "\n")
+        os.replace(partial, path.with_suffix(".json"))
+    except (OSError, safetensors.SafetensorError) as error:
+        raise WeightsError(f"{path} cannot be written: {error}") from None
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def shipped_weights(study: Study) -> Path:
@@ -91,24 +97,49 @@ def load_weights(path: str | Path, study: Study) -> tuple[Weights, str | None]:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         card, settings = json.loads(metadata["card"]), json.loads(metadata["calibration"])
+        if not isinstance(card, dict) or not isinstance(settings, dict):
+            raise ValueError("the card and the calibration are no JSON objects")
     except FileNotFoundError:
         raise WeightsError(f"there is no weights file {path}") from None
-    except (safetensors.SafetensorError, KeyError, OSError, json.JSONDecodeError):
+    except IsADirectoryError:
+        raise WeightsError(f"{path} is a folder; name the .safetensors file that `magnoscope train` wrote") from None
+    except (safetensors.SafetensorError, KeyError, OSError, ValueError, RecursionError):
         raise WeightsError(f"{path} is no weights file of magnoscope; `magnoscope train` writes them") from None
     if card.get("layout_hash") != study.layout_hash:
         raise WeightsError(
             f"{path} was made for study {card.get('study')} with classes {', '.join(card.get('classes', []))}; study "
             f"{study.name} has other tiles, axes or classes, train weights for it"
         )
-    network = new_network(study, 0, int(card.get("width", 48)))
     try:
+        width = int(card["width"])
+        if not 16 <= width <= 1024 or width % 16:
+            raise ValueError("no network has this width")
+        network = new_network(study, 0, width)
         network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
         arrays = {k: np.asarray(tensors[f"calibration.{k}"].numpy()) for k in ARRAYS}
         calibration = Calibration(**settings, **arrays)
-    except (RuntimeError, KeyError, TypeError):
+        int(card["seed"])
+        if not _sound(calibration, network):
+            raise ValueError("shapes do not fit or numbers are not finite")
+    except (RuntimeError, KeyError, TypeError, ValueError):
         raise WeightsError(f"{path} does not fit this version of the network; train the weights again") from None
     network.eval()
     warning = None
     if card.get("physics_hash") != study.physics_hash:
         warning = f"study {study.name} has changed since {Path(path).name} was trained; train again before you trust it"
     return Weights(network, calibration, card), warning
+
+
+def _sound(calibration: Calibration, network: CompactNetwork) -> bool:
+    """Whether a calibration fits its network, and every number in both is finite."""
+    features = network.norm.normalized_shape[0]
+    fits = (
+        calibration.means.shape == (network.classes, features)
+        and calibration.precision.shape == (features, features)
+        and calibration.held_back.ndim == 2
+        and calibration.held_back.shape[1] == len(SIGNALS)
+        and len(calibration.held_back) > 0
+    )
+    numbers = [calibration.temperature, calibration.label_threshold, calibration.coverage]
+    finite = all(np.isfinite(a).all() for a in (numbers, calibration.means, calibration.precision))
+    return fits and finite and all(bool(torch.isfinite(v).all()) for v in network.state_dict().values())

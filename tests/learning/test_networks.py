@@ -1,0 +1,145 @@
+"""The network, its DUQ head and the training loop, on sizes that take seconds."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from magnoscope.dataset.noise import Nuisance, prepare
+from magnoscope.dataset.store import Part
+from magnoscope.networks.compact import CompactNetwork
+from magnoscope.networks.duq import DUQHead, gradient_penalty
+from magnoscope.networks.training import Training, TrainingConfig, evaluate
+
+SHAPE = (2, 3, 12, 8)
+QUIET = replace(Nuisance(), masks=False, hot=0.0, noise=(0.1, 0.2))
+
+
+def toy_part(number: int, seed: int) -> Part:
+    """Two classes: a ridge along axis 0 or along axis 1."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(number) % 2
+    images = rng.uniform(0.1, 0.3, (number, *SHAPE))
+    images[labels == 0, :, :, 4:8, :] += 1
+    images[labels == 1, :, :, :, 3:5] += 1
+    return Part(images.astype(np.float16), labels, rng.uniform(size=(number, 2)).astype(np.float32))
+
+
+def toy_network(seed: int = 0) -> CompactNetwork:
+    torch.manual_seed(seed)
+    return CompactNetwork(2, 3, 2, 2, width=16, features=8)
+
+
+COVERAGE = torch.ones(1, *SHAPE, dtype=torch.bool)
+CONFIG = TrainingConfig(epochs=6, batch=16, seed=3, reduced_precision=False)
+
+
+def toy_training(folder: Path, epochs: int = 6) -> Training:
+    return Training(toy_network(), toy_part(96, 0), toy_part(32, 1), COVERAGE, replace(CONFIG, epochs=epochs), folder, QUIET)
+
+
+def test_duq_scores_fall_to_zero_far_from_the_centroids_and_are_one_on_them():
+    head = DUQHead(features=4, classes=3, embedding=5, sigma=0.2)
+    far = 100 * torch.randn(7, 4)
+    assert float(head(far).detach().max()) < 1e-6
+    with torch.no_grad():
+        head.total.copy_(head.embed(torch.ones(1, 4))[0] * head.count[:, None])
+    assert torch.allclose(head(torch.ones(1, 4)), torch.ones(1, 3))
+
+
+def test_duq_score_is_the_papers_formula():
+    """K_c = exp(-|W_c v - e_c|^2 / (2 n sigma^2)), n the size of the embedding (equation 3)."""
+    head = DUQHead(features=4, classes=2, embedding=3, sigma=0.5)
+    v = torch.randn(1, 4)
+    for c in range(2):
+        distance = float(((head.weight[c] @ v[0] - head.centroids[c]) ** 2).sum().detach())
+        assert float(head(v)[0, c].detach()) == pytest.approx(math.exp(-distance / (2 * 3 * 0.25)), rel=1e-5)
+
+
+def test_duq_centroids_move_to_the_mean_embedding_of_their_class_only():
+    head = DUQHead(features=4, classes=2, embedding=3, momentum=0.5)
+    features = torch.randn(40, 4)
+    before = head.centroids.clone()
+    labels = torch.zeros(40, dtype=torch.long)
+    for _ in range(60):
+        head.update(features, labels)
+    mean = head.embed(features)[:, 0].mean(0)
+    assert torch.allclose(head.centroids[0], mean, atol=1e-4)
+    assert torch.allclose(head.centroids[1], before[1], atol=1e-4)
+
+
+def test_gradient_penalty_is_two_sided():
+    x = torch.randn(5, 3, requires_grad=True)
+    for slope, expected in ((1.0, 0.0), (3.0, 4.0), (0.0, 1.0)):
+        direction = torch.tensor([slope, 0.0, 0.0])
+        assert float(gradient_penalty(x, (x @ direction)[:, None]).detach()) == pytest.approx(expected, abs=1e-6)
+    scores = (x**2).sum(1, keepdim=True)
+    assert float(gradient_penalty(x, scores).detach()) == pytest.approx(
+        float(((2 * x).norm(dim=1) - 1).pow(2).mean().detach()), rel=1e-5
+    )
+
+
+def test_input_does_not_depend_on_the_scale_of_a_run_and_marks_missing_detectors():
+    measured, valid = torch.rand(2, *SHAPE), torch.rand(2, *SHAPE) > 0.2
+    measured = measured * valid
+    one = prepare(measured, valid)
+    two = prepare(measured * torch.tensor([3.0, 0.2])[None, :, None, None, None], valid)
+    assert torch.allclose(one, two, atol=1e-5)
+    assert torch.equal(one[:, 2:] > 0, valid)
+    assert float(one[:, :2][~valid].abs().max()) == 0
+
+
+def test_one_hot_pixel_does_not_set_the_scale():
+    measured = torch.rand(1, 2, 3, 40, 40)
+    valid = torch.ones_like(measured, dtype=torch.bool)
+    hot = measured.clone()
+    hot[0, 0, 0, 0, 0] = 1e6
+    a, b = prepare(measured, valid), prepare(hot, valid)
+    b[0, 0, 0, 0, 0] = a[0, 0, 0, 0, 0]
+    assert float(((a - b).abs() / (a + 0.1)).max()) < 0.05
+
+
+def test_training_learns_and_tells_the_test_part_apart(tmp_path):
+    training = toy_training(tmp_path, epochs=12)
+    training.run(lambda line: None)
+    found = evaluate(training.network, toy_part(64, 2), COVERAGE, QUIET, seed=5)
+    assert found.accuracy > 0.95
+    assert (tmp_path / "history.csv").read_text().count("\n") == training.epoch + 1
+
+
+def test_training_gone_on_with_after_a_kill_ends_where_an_uninterrupted_one_does(tmp_path):
+    whole = toy_training(tmp_path / "whole")
+    whole.run(lambda line: None)
+
+    class Killed(Exception):
+        pass
+
+    def kill(line: str) -> None:
+        if line.startswith("epoch 3"):
+            raise Killed
+
+    first = toy_training(tmp_path / "cut")
+    with pytest.raises(Killed):
+        first.run(kill)
+    second = toy_training(tmp_path / "cut")
+    assert second.resume() and second.epoch == 3
+    second.run(lambda line: None)
+    for a, b in zip(whole.network.state_dict().values(), second.network.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_checkpoint_of_other_settings_is_not_gone_on_with(tmp_path):
+    toy_training(tmp_path, epochs=1).run(lambda line: None)
+    assert not toy_training(tmp_path, epochs=2).resume()
+
+
+def test_same_seed_same_weights(tmp_path):
+    states = []
+    for name in ("a", "b"):
+        training = toy_training(tmp_path / name, epochs=2)
+        training.run(lambda line: None)
+        states.append(training.network.state_dict())
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
