@@ -34,7 +34,10 @@ def changes(measured: Spectrum) -> dict[str, Spectrum]:
     signal, valid = measured.signal, measured.valid
     runs = signal.shape[0]
     noise = np.array(
-        [[np.nan_to_num(tile_noise(s, v)) for s, v in zip(*row, strict=True)] for row in zip(signal, valid, strict=True)]
+        [
+            [np.nan_to_num(tile_noise(s, v)) for s, v in zip(*row, strict=True)]
+            for row in zip(signal, valid, strict=True)
+        ]
     )
     noisy = np.maximum(signal + 0.5 * noise[..., None, None] * rng.standard_normal(signal.shape), 0)
     shifted, moved = np.roll(signal, 1, axis=2), np.roll(valid, 1, axis=2)
@@ -43,7 +46,9 @@ def changes(measured: Spectrum) -> dict[str, Spectrum]:
     out = {
         "as it is": measured,
         "twice": replace(measured, signal=2 * signal),
-        "runs scaled by 1/2 and 2": replace(measured, signal=signal * (2.0 ** (-1) ** np.arange(runs))[:, None, None, None]),
+        "runs scaled by 1/2 and 2": replace(
+            measured, signal=signal * (2.0 ** (-1) ** np.arange(runs))[:, None, None, None]
+        ),
         "half its noise added": replace(measured, signal=noisy),
         "bank of six rows missing": replace(measured, signal=np.where(half, signal, np.nan), valid=half),
         "shifted by a pixel": replace(measured, signal=np.where(moved, shifted, np.nan), valid=moved),

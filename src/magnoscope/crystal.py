@@ -48,7 +48,7 @@ class Lattice:
     @property
     def reciprocal(self) -> NDArray[np.float64]:
         """Reciprocal vectors as rows, (3, 3) 1/Å, so that ``q_cartesian = hkl @ reciprocal``."""
-        return 2 * np.pi * np.linalg.inv(self.direct).T
+        return np.asarray(2 * np.pi * np.linalg.inv(self.direct).T, np.float64)
 
     def to_cartesian(self, hkl: ArrayLike) -> NDArray[np.float64]:
         """Wave vectors (..., 3) from r.l.u. to the crystal's Cartesian frame in 1/Å."""

@@ -57,8 +57,8 @@ class Verdict:
             worst = min(self.signals, key=lambda name: self.signals[name]["p_value"])
             return (
                 f"This spectrum is unlike the training simulations (p = {self.p_value:.3g}, raised by the "
-                f"{worst.replace('_', ' ')}): no model is named; the nearest would be {self.nearest}. Check the study's "
-                "axes, energies and mask, or none of the models is right."
+                f"{worst.replace('_', ' ')}): no model is named; the nearest would be {self.nearest}. Check the "
+                "study's axes, energies and mask, or none of the models is right."
             )
         if len(self.label_set) > 1:
             return (
@@ -82,7 +82,8 @@ class Verdict:
             "p_value": self.p_value,
             "signals": self.signals,
             "matches": {
-                name: {"chi_square": m.match.chi_square, "parameters": m.parameters} for name, m in self.matches.items()
+                name: {"chi_square": m.match.chi_square, "unexplained": m.match.unexplained, "parameters": m.parameters}
+                for name, m in self.matches.items()
             },
             "study": self.spectrum.study.name,
             "message": self.sentence,

@@ -38,7 +38,8 @@ CONFIG = TrainingConfig(epochs=6, batch=16, seed=3, reduced_precision=False)
 
 
 def toy_training(folder: Path, epochs: int = 6) -> Training:
-    return Training(toy_network(), toy_part(96, 0), toy_part(32, 1), COVERAGE, replace(CONFIG, epochs=epochs), folder, QUIET)
+    config = replace(CONFIG, epochs=epochs)
+    return Training(toy_network(), toy_part(96, 0), toy_part(32, 1), COVERAGE, config, folder, QUIET)
 
 
 def test_duq_scores_fall_to_zero_far_from_the_centroids_and_are_one_on_them():

@@ -4,7 +4,7 @@ import io
 import json
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -15,7 +15,7 @@ from .common import app
 __all__ = ["app", "datasets", "judge", "main", "physics", "studies"]
 
 # BadParameter < UsageError < ClickException: typer names only the first, and brings its own click or uses the other.
-UsageError = typer.BadParameter.__mro__[2]
+UsageError: Any = typer.BadParameter.__mro__[2]
 
 
 def main() -> None:
@@ -24,14 +24,14 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="magnoscope", standalone_mode=False)
         sys.stdout.flush()
     except MagnoscopeError as error:
         _fail(str(error))
     except UsageError as error:
         context = getattr(error, "ctx", None)
         where = f"; see {context.command_path} --help" if context else ""
-        _fail(error.format_message().rstrip(".") + where)  # type: ignore[attr-defined]
+        _fail(error.format_message().rstrip(".") + where)
     except (typer.Abort, KeyboardInterrupt):
         print("interrupted; run the same command again to go on", file=sys.stderr)
         sys.exit(130)

@@ -17,6 +17,7 @@ from ..dataset.noise import Nuisance, random_coverage
 from ..dataset.store import load_part, open_store
 from ..errors import DataError, StudyError
 from ..networks.compact import CompactNetwork
+from ..networks.foreign import slice_energies
 from ..networks.training import Training, TrainingConfig
 from ..simulate import Simulator
 from ..studies import load_study, shipped, study_text
@@ -39,9 +40,7 @@ IDENTITY = ("per_class", "seed", "resolution", "physics_hash")
 @commands.command()
 def build(
     study: StudyArgument,
-    per_class: Annotated[
-        int, typer.Option("-n", "--per-class", min=1, max=1_000_000, help="Spectra of each model.")
-    ],
+    per_class: Annotated[int, typer.Option("-n", "--per-class", min=1, max=1_000_000, help="Spectra of each model.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write, ending in .zarr.")],
     method: Annotated[Resolution, typer.Option("--resolution", help="Resolution method.")] = Resolution.gaussian,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes of a local cluster.")] = os.cpu_count()
@@ -63,7 +62,7 @@ def build(
         output,
         per_class,
         seed,
-        method.value,  # type: ignore[arg-type]
+        method.value,
         workers,
         scheduler,
         report=lambda line: typer.echo(line, err=True),
@@ -76,8 +75,8 @@ def info(dataset: DatasetArgument, as_json: Json = False) -> None:
     """Say what a training set holds."""
     root = open_store(dataset)
     summary: dict[str, Any] = root.attrs.asdict()
-    summary["done"] = {name: int(np.sum(root[name]["done"][:])) for name in summary["classes"]}  # type: ignore[index]
-    summary["rejected"] = {name: int(np.sum(root[name]["rejected"][:])) for name in summary["classes"]}  # type: ignore[index]
+    summary["done"] = {name: int(np.sum(np.asarray(root[f"{name}/done"]))) for name in summary["classes"]}
+    summary["rejected"] = {name: int(np.sum(np.asarray(root[f"{name}/rejected"]))) for name in summary["classes"]}
     if as_json:
         print_json(summary)
         return
@@ -121,14 +120,16 @@ def train(
     if width % 16:
         raise StudyError(f"--width {width} is not a multiple of 16")
     writable(output, ".safetensors")
-    found = _study_of(dataset, study)
+    found, commit = _study_of(dataset, study), _commit()
     root = open_store(dataset)
     parts = {name: load_part(root, found, name) for name in ("train", "validation", "calibration", "test")}
     coverages = random_coverage(found, COVERAGES, seed)
     config, nuisance = TrainingConfig(epochs=epochs, seed=seed), Nuisance()
     network = new_network(found, seed, width)
     folder = output.with_suffix(".training")
-    training = Training(network, parts["train"], parts["validation"], coverages, config, folder, nuisance)
+    training = Training(
+        network, parts["train"], parts["validation"], coverages, config, folder, nuisance, slice_energies(found)
+    )
 
     def report(line: str) -> None:
         typer.echo(line, err=True)
@@ -139,7 +140,7 @@ def train(
     if _go_on(training, {k: attributes[k] for k in IDENTITY} | {"width": width}):
         report(f"going on after epoch {training.epoch}")
     training.run(report)
-    card = _finish(network, training, found, dataset, parts, coverages, seed, width, matched, report, output)
+    card = _finish(network, training, found, dataset, parts, coverages, seed, width, matched, report, output, commit)
     if as_json:
         print_json(card)
     else:
@@ -173,6 +174,7 @@ def _finish(
     matched: int,
     report: Any,
     output: Path,
+    commit: str,
 ) -> dict[str, Any]:
     """Calibrate, score, write; returns the card."""
     simulator = Simulator(study)
@@ -186,7 +188,7 @@ def _finish(
         "layout_hash": study.layout_hash,
         "physics_hash": study.physics_hash,
         "seed": seed,
-        "commit": _commit(),
+        "commit": commit,
         "magnoscope": __version__,
         "training_set": {k: attributes[k] for k in IDENTITY},
         "images": {name: len(part.labels) for name, part in parts.items()},

@@ -134,7 +134,7 @@ def simulate(
     if noise is not None and not 0 < noise <= MOST_COUNTS:
         raise StudyError(f"--noise {noise:g} is not a number of counts; give a positive mean per pixel, such as 5")
     writable(output, ".npy", ".h5")
-    simulator = Simulator(found, method.value)  # type: ignore[arg-type]
+    simulator = Simulator(found, method.value)
     spectrum = simulator(model, changes)
     if noise is not None:
         spectrum = counted(spectrum, noise, seed)

@@ -83,10 +83,11 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
 def missing_chunks(root: zarr.Group, study: Study) -> list[tuple[int, range]]:
     """Chunks (class index, image indices) that are not in the store yet, classes taken in turn."""
     per_class = int(root.attrs["per_class"])  # type: ignore[arg-type]
+    done = [np.asarray(root[f"{name}/done"]) for name in study.classes]
     chunks = []
     for start in range(0, per_class, store.CHUNK):
-        for number, name in enumerate(study.classes):
-            if not np.all(root[name]["done"][start : start + store.CHUNK]):  # type: ignore[index]
+        for number in range(len(study.classes)):
+            if not done[number][start : start + store.CHUNK].all():
                 chunks.append((number, range(start, min(start + store.CHUNK, per_class))))
     return chunks
 

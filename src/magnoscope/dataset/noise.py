@@ -210,8 +210,8 @@ def degrade(
 def prepare(measured: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """What a network sees: (n, 2 runs, slices, x, y), root of the intensity over the run's mean, and the mask.
 
-    The mean is over valid pixels with those above eight times it pulled down, three times over, so that a hot pixel does
-    not set the scale; no scale of a run survives.
+    The mean is over valid pixels with those above eight times it pulled down, three times over, so that a hot pixel
+    does not set the scale; no scale of a run survives.
     """
     seen = valid.sum((2, 3, 4), keepdim=True).clamp_min(1)
     masked = measured * valid

@@ -104,7 +104,7 @@ def open_store(path: Path) -> zarr.Group:
     """
     try:
         root = zarr.open_group(str(path), mode="r+")
-        attributes = root.attrs.asdict()
+        attributes: dict[str, Any] = root.attrs.asdict()
     except (OSError, KeyError, ValueError, TypeError):
         attributes = {}
     if not set(ATTRIBUTES) <= attributes.keys():
@@ -145,7 +145,7 @@ def load_part(root: zarr.Group, study: Study, part: str, split: Split | None = N
     DataError
         If the store is not finished, too small, damaged, or was made for another study.
     """
-    attributes = root.attrs.asdict()
+    attributes: dict[str, Any] = root.attrs.asdict()
     if attributes["layout_hash"] != study.layout_hash:
         raise DataError(f"this training set was made for study {attributes['study']} with other tiles, axes or classes")
     indices = (split or Split()).indices(part, int(attributes["per_class"]))

@@ -17,6 +17,10 @@ from ..dataset.store import Part
 from ..machine import keep_memory
 from .compact import CompactNetwork, Output
 from .duq import gradient_penalty
+from .foreign import make_foreign
+
+FOREIGN = -1
+"""The label of an image that belongs to no class."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class TrainingConfig:
         Weight of DUQ's gradient penalty, in which batches it is worked out, and on how many of their images.
     regression : float
         Weight of the parameters' squared error.
+    foreign : float
+        Foreign images added to a batch, as a share of it.
     reduced_precision : bool
         Convolutions in bfloat16.
     """
@@ -44,6 +50,7 @@ class TrainingConfig:
     penalty_every: int = 4
     penalty_images: int = 8
     regression: float = 1.0
+    foreign: float = 0.25
     seed: int = 0
     reduced_precision: bool = True
 
@@ -59,24 +66,40 @@ class Evaluation:
 
 
 def batches(
-    part: Part, size: int, coverages: torch.Tensor, nuisance: Nuisance, generator: torch.Generator, shuffle: bool = True
+    part: Part,
+    size: int,
+    coverages: torch.Tensor,
+    nuisance: Nuisance,
+    generator: torch.Generator,
+    shuffle: bool = True,
+    foreign: float = 0.0,
+    energies: torch.Tensor | None = None,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Prepared inputs, labels and scaled parameters, each image degraded afresh."""
+    """Prepared inputs, labels and scaled parameters, each image degraded afresh; foreign images last, labelled -1."""
     order = torch.randperm(len(part.labels), generator=generator) if shuffle else torch.arange(len(part.labels))
     for chosen in order.split(size):
         index = chosen.numpy()
         signal = torch.as_tensor(part.images[index].astype(np.float32))
-        inputs = prepare(*degrade(signal, coverages, nuisance, generator))
-        yield inputs, torch.as_tensor(part.labels[index]), torch.as_tensor(part.parameters[index])
+        labels, parameters = torch.as_tensor(part.labels[index]), torch.as_tensor(part.parameters[index])
+        number = round(foreign * len(chosen))
+        if number and energies is not None:
+            strange = make_foreign(signal[:number], signal.flip(0)[:number], energies, generator)
+            signal = torch.cat([signal, strange])
+            labels = torch.cat([labels, torch.full((number,), FOREIGN)])
+        yield prepare(*degrade(signal, coverages, nuisance, generator)), labels, parameters
 
 
 def losses(output: Output, labels: torch.Tensor, parameters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Classification loss (binary cross-entropy of K, cross-entropy of the softmax head) and parameters' error."""
-    hot = functional.one_hot(labels, output.scores.shape[1]).to(output.scores.dtype)
+    """Classification loss (binary cross-entropy of K, cross-entropy of the softmax head) and parameters' error.
+
+    Foreign images count in the first alone: every K of theirs should be zero.
+    """
+    known = labels != FOREIGN
+    hot = functional.one_hot(labels.clamp_min(0), output.scores.shape[1]).to(output.scores.dtype) * known[:, None]
     scores = output.scores.clamp(1e-6, 1 - 1e-6)
     duq = functional.binary_cross_entropy(scores, hot)
-    softmax = functional.cross_entropy(output.logits, labels)
-    own = output.parameters[torch.arange(len(labels)), labels]
+    softmax = functional.cross_entropy(output.logits[known], labels[known])
+    own = output.parameters[known][torch.arange(int(known.sum())), labels[known]]
     return duq + softmax, functional.mse_loss(own, parameters[:, : own.shape[1]])
 
 
@@ -110,10 +133,11 @@ class Training:
         config: TrainingConfig,
         folder: Path,
         nuisance: Nuisance | None = None,
+        energies: torch.Tensor | None = None,
     ) -> None:
         self.network, self.train_part, self.validation = network, train, validation
         self.coverages, self.config, self.folder = coverages, config, folder
-        self.nuisance = nuisance or Nuisance()
+        self.nuisance, self.energies = nuisance or Nuisance(), energies
         self.optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
         self.epoch, self.best, self.waited = 0, math.inf, 0
         self.history: list[dict[str, float]] = []
@@ -174,7 +198,8 @@ class Training:
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         self.optimizer.step()
         # nothing in the network depends on training or evaluation mode, so these features serve the centroids too
-        network.duq.update(output.features.detach(), labels)
+        known = labels != FOREIGN
+        network.duq.update(output.features.detach()[known], labels[known])
         return float(classification.detach())
 
     def run(self, report: Callable[[str], None] = print) -> None:
@@ -187,7 +212,15 @@ class Training:
             generator = torch.Generator().manual_seed(config.seed * 100_003 + self.epoch)
             torch.manual_seed(config.seed * 100_003 + self.epoch)
             self.network.train()
-            stream = batches(self.train_part, config.batch, self.coverages, self.nuisance, generator)
+            stream = batches(
+                self.train_part,
+                config.batch,
+                self.coverages,
+                self.nuisance,
+                generator,
+                foreign=config.foreign,
+                energies=self.energies,
+            )
             for number, batch in enumerate(stream):
                 for group in self.optimizer.param_groups:
                     group["lr"] = self._rate((self.epoch + number / steps) / config.epochs)

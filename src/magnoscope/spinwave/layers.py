@@ -1,9 +1,9 @@
 """Modes that are flat along one direction of Q, solved once in the magnetic zone and reused everywhere.
 
-Where heights z_i exist with d . n = z_j - z_i for every bond (:meth:`SpinModel.layer_heights`), a shift of q along n, or by
-a reciprocal lattice vector, changes no more than the phase of each site. Sites of one ion at one height share their
-phase and their form factor; their amplitudes are summed once for every set of phases that occurs, and an intensity at any
-Q is then a sum over these few groups.
+Where heights z_i exist with d . n = z_j - z_i for every bond (:meth:`SpinModel.layer_heights`), a shift of q along n or
+by a reciprocal lattice vector, changes no more than the phase of each site. Sites of one ion at one height share their
+phase and their form factor; their amplitudes are summed once for every set of phases that occurs, and an intensity at
+any Q is then a sum over these few groups.
 """
 
 from collections.abc import Sequence
@@ -92,7 +92,7 @@ class LayerTable:
         n_zone, n_modes = self.energies.shape
         row = (self.copy[point] * n_zone + self.zone[point]) * n_modes + mode
         table = self.amplitudes.table.reshape(-1, len(groups) * len(self.amplitudes.components))
-        amplitude = table.index_select(0, row).reshape(len(row), len(groups), -1)
+        amplitude = table.index_select(0, row).reshape(len(row), len(groups), len(self.amplitudes.components))
         total = (coefficient[:, :, None] * amplitude).sum(1)
         along_q = (total * unit).sum(1)
         perpendicular = (total.real**2 + total.imag**2).sum(1) - (along_q.real**2 + along_q.imag**2)

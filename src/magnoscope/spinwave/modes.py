@@ -62,7 +62,7 @@ class ModeSolver:
             With ``stable`` False (and NaN energies) where the state is no energy minimum.
         """
         values = torch.as_tensor(values, dtype=torch.float64, device=self.device)
-        q = torch.as_tensor(q, dtype=torch.float64, device=self.device).reshape(-1, 3)
+        q = self._wave_vectors(q)
         cartesian = q @ self.reciprocal
         if self.half_size:
             energies, u, v, stable = solve_half(*self.boson.blocks(values, cartesian), self.shift)
@@ -70,10 +70,16 @@ class ModeSolver:
             energies, u, v, stable = solve_full(self.boson.matrix(values, cartesian), self.shift)
         return Modes(self.model, q, energies, u, v, stable)
 
+    def _wave_vectors(self, q: ArrayLike | torch.Tensor) -> torch.Tensor:
+        """Wave vectors as a (n_q, 3) tensor."""
+        if not isinstance(q, torch.Tensor):
+            q = torch.as_tensor(np.asarray(q, float))
+        return q.to(self.device, torch.float64).reshape(-1, 3)
+
     def lowest_eigenvalue(self, values: ArrayLike, q: ArrayLike) -> torch.Tensor:
         """Lowest eigenvalue (meV) of the full boson matrix at each q: negative where the state is no minimum."""
         values = torch.as_tensor(values, dtype=torch.float64, device=self.device)
-        q = torch.as_tensor(q, dtype=torch.float64, device=self.device).reshape(-1, 3)
+        q = self._wave_vectors(q)
         return torch.linalg.eigvalsh(self.boson.matrix(values, q @ self.reciprocal))[..., 0]
 
 

@@ -265,7 +265,7 @@ class ViewTable(Table):
         if len(set(names)) < 3 or set(names) & set(HELD):
             called = ", ".join(names)
             raise ValueError(f"the axes are called {called}; give them three names, none of {', '.join(HELD)}")
-        directions = np.array([a.direction for a in (*self.axes, self.hidden)])
+        directions = np.array([*(a.direction for a in self.axes), self.hidden.direction])
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         if abs(np.linalg.det(directions)) < 1e-6:
             raise ValueError("the directions of the two axes and the hidden one must be independent")

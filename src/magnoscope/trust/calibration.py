@@ -1,9 +1,9 @@
 """What held-back simulations say of a network: temperature, label sets, and how unlike them an input is.
 
 The network's own confidence is no judge of foreign inputs. Three signals are measured on held-back simulations with
-measurement-like noise: the distance of the features from the training data's (a Gaussian for each class with a common
-covariance; Lee et al., NeurIPS 2018), the distance from every centroid (1 - max K), and the chi-square of the best
-simulated match. The smallest of their p-values, itself ranked among the held-back simulations', is one calibrated
+the noise and nuisances of training: the distance of the features from the training data's (a Gaussian for each class with a common
+covariance; Lee et al., NeurIPS 2018), the distance from every centroid (1 - max K), and the share of the structure that
+the best simulated match leaves unexplained. The smallest of their p-values, itself ranked among the held-back simulations', is one calibrated
 p-value for "like the training data".
 """
 
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-SIGNALS = ("feature_distance", "centroid_distance", "match_chi_square")
+SIGNALS = ("feature_distance", "centroid_distance", "unexplained_structure")
 
 
 @dataclass(frozen=True)

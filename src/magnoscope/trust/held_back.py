@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..dataset.noise import CLEAN, MEASUREMENT_LIKE, degrade
+from ..dataset.noise import CLEAN, MEASUREMENT_LIKE, Nuisance, degrade
 from ..dataset.store import Part
 from ..networks.compact import CompactNetwork
 from ..networks.training import evaluate
@@ -38,7 +38,7 @@ def calibrate(
     matched: int = 200,
     report: Callable[[str], None] = print,
 ) -> Calibration:
-    """Calibrate on held-back simulations with measurement-like noise.
+    """Calibrate on held-back simulations: probabilities with measurement-like noise, signals with that of training.
 
     Parameters
     ----------
@@ -72,13 +72,11 @@ def held_back_signals(
     matched: int,
     report: Callable[[str], None] = print,
 ) -> NDArray[np.float64]:
-    """Signals of noisy held-back images, (matched, 3), classes in turn."""
+    """Signals of held-back images with the nuisances of training, (matched, 3), classes in turn."""
     generator = torch.Generator().manual_seed(seed)
     order = np.argsort(np.arange(len(part.labels)) % (len(part.labels) // (part.labels.max() + 1)), kind="stable")
     chosen = order[:matched]
-    measured, valid = degrade(
-        torch.as_tensor(part.images[chosen].astype(np.float32)), coverages, MEASUREMENT_LIKE, generator
-    )
+    measured, valid = degrade(torch.as_tensor(part.images[chosen].astype(np.float32)), coverages, Nuisance(), generator)
     weights = Weights(network, calibration, {})
     features, k, matches = [], [], []
     for i in range(len(chosen)):

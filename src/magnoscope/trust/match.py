@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from ..spectrum import Spectrum
 
+LEAST_STRUCTURE = 0.03
+"""Share of the variance that must be more than noise for a measurement to show anything."""
 FEWEST = 100
 """Valid pixels a tile needs to be compared."""
 
@@ -19,6 +21,10 @@ class Match:
     ----------
     chi_square : float
         Mean over tiles of the reduced chi-square.
+    unexplained : float
+        Share of the measurement's structure that the simulation does not explain, about 0 for the truth at any noise
+        and 1 for something else: 1 - sum of squared correlations / sum of (1 - noise variance / variance). A
+        measurement that shows no structure beyond its noise counts as not explained at all.
     per_tile : (runs, slices)
         NaN where a tile has too few valid pixels.
     fitted : (runs, slices, x, y)
@@ -26,6 +32,7 @@ class Match:
     """
 
     chi_square: float
+    unexplained: float
     per_tile: NDArray[np.float64]
     fitted: NDArray[np.float64]
 
@@ -57,6 +64,7 @@ def match(measured: Spectrum, simulated: NDArray[np.float64]) -> Match:
     """
     shape = measured.study.shape
     per_tile, fitted = np.full(shape[:2], np.nan), np.zeros(shape)
+    explained, structure = np.zeros(shape[:2]), np.zeros(shape[:2])
     for r in range(shape[0]):
         for s in range(shape[1]):
             valid = measured.valid[r, s]
@@ -66,10 +74,17 @@ def match(measured: Spectrum, simulated: NDArray[np.float64]) -> Match:
             y, x = measured.signal[r, s][valid], simulated[r, s][valid]
             bound = np.median(y) + 10 * max(noise, np.std(y) / 3)
             y = np.minimum(y, bound)
-            dx = x - x.mean()
-            scale = max(0.0, float(dx @ (y - y.mean())) / max(float(dx @ dx), 1e-30))
+            dx, dy = x - x.mean(), y - y.mean()
+            scale = max(0.0, float(dx @ dy) / max(float(dx @ dx), 1e-30))
+            explained[r, s] = scale**2 * float(dx @ dx) / max(float(dy @ dy), 1e-30)
+            structure[r, s] = 1 - noise**2 / max(float(dy @ dy) / len(dy), 1e-30)
             background = y.mean() - scale * x.mean()
             fitted[r, s] = scale * simulated[r, s] + background
             residual = np.clip((y - scale * x - background) / noise, -5, 5)
             per_tile[r, s] = np.mean(residual**2)
-    return Match(float(np.nanmean(per_tile)) if np.isfinite(per_tile).any() else np.inf, per_tile, fitted)
+    compared = np.isfinite(per_tile)
+    if not compared.any():
+        return Match(np.inf, 1.0, per_tile, fitted)
+    visible = float(structure[compared].mean())
+    share = float(explained[compared].mean()) / visible if visible > LEAST_STRUCTURE else 0.0
+    return Match(float(per_tile[compared].mean()), 1 - share, per_tile, fitted)

@@ -26,5 +26,5 @@ def signal_values(
     matches: list[dict[str, BestMatch]],
 ) -> NDArray[np.float64]:
     """The signals of being unlike the training data, (n, 3), columns as ``calibration.SIGNALS``."""
-    chi = [min(m.match.chi_square for m in found.values()) for found in matches]
-    return np.stack([calibration.feature_distance(features), 1 - k.max(1), np.array(chi)], 1)
+    unexplained = [min(m.match.unexplained for m in found.values()) for found in matches]
+    return np.stack([calibration.feature_distance(features), 1 - k.max(1), np.array(unexplained)], 1)

@@ -116,7 +116,7 @@ def load_weights(path: str | Path, study: Study) -> tuple[Weights, str | None]:
             raise ValueError("no network has this width")
         network = new_network(study, 0, width)
         network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
-        arrays = {k: np.asarray(tensors[f"calibration.{k}"].numpy()) for k in ARRAYS}
+        arrays: dict[str, Any] = {k: np.asarray(tensors[f"calibration.{k}"].numpy()) for k in ARRAYS}
         calibration = Calibration(**settings, **arrays)
         int(card["seed"])
         if not _sound(calibration, network):

@@ -1,0 +1,210 @@
+"""Training sets and training through the command line."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from magnoscope.dataset.build import simulate_chunk
+from magnoscope.study import Study
+
+Refuse = Callable[..., str]
+FILES = ("images", "parameters", "rejected", "done")
+
+
+def arrays(path: Path, study: Study) -> dict[str, np.ndarray]:
+    root = zarr.open_group(str(path), mode="r")
+    return {f"{c}/{name}": np.asarray(root[f"{c}/{name}"]) for c in study.classes for name in FILES}
+
+
+@pytest.fixture
+def copy(training_set: Path, tmp_path: Path) -> Path:
+    """A copy of the training set that may be damaged."""
+    return Path(shutil.copytree(training_set, tmp_path / "copy.zarr"))
+
+
+# ---- building ------------------------------------------------------------------------------------------------------
+
+
+def test_info(run, training_set: Path, square: Study) -> None:
+    found = run("dataset", "info", training_set, "--json").json
+    assert found["study"] == "square" and found["classes"] == ["near", "far"]
+    assert (found["per_class"], found["seed"], found["resolution"]) == (12, 3, "gaussian")
+    assert (found["layout_hash"], found["physics_hash"]) == (square.layout_hash, square.physics_hash)
+    assert found["done"] == {"near": 12, "far": 12}
+    assert "per_class: 12" in run("dataset", "info", training_set).out
+    assert not list(training_set.parent.glob("*.partial"))
+
+
+def test_contents(training_set: Path, square: Study, square_file: Path) -> None:
+    """Parameters from the priors, and images that depend on (seed, class, index) alone."""
+    held = arrays(training_set, square)
+    for number, (name, model) in enumerate(square.models.items()):
+        low, high = model.prior.T
+        values = held[f"{name}/parameters"]
+        assert np.all((values >= low) & (values <= high)) and len(np.unique(values[:, 0])) == 12
+        images, parameters, rejected = simulate_chunk(
+            square_file.read_text("utf-8"), "gaussian", number, 3, range(8, 12)
+        )
+        np.testing.assert_array_equal(held[f"{name}/images"][8:], images)
+        np.testing.assert_array_equal(values[8:], parameters)
+        np.testing.assert_array_equal(held[f"{name}/rejected"][8:], rejected)
+
+
+@pytest.mark.slow
+def test_going_on_with_other_workers_gives_the_same_bytes(
+    real_command, copy: Path, training_set: Path, square: Study, square_file: Path
+) -> None:
+    root = zarr.open_group(str(copy), mode="r+")
+    for name, part in (("near", slice(0, 8)), ("far", slice(8, 12))):
+        for array in FILES:
+            root[f"{name}/{array}"][part] = 0
+    words = ["dataset", "build", square_file, "-n", 12, "-o", copy, "--seed", 3, "--workers", 2, "--json"]
+    done = real_command(*words)
+    assert done.returncode == 0, done.stderr
+    assert "12 of 24 images there already" in done.stderr
+    assert json.loads(done.stdout)["done"] == {"near": 12, "far": 12}
+    expected = arrays(training_set, square)
+    for key, array in arrays(copy, square).items():
+        np.testing.assert_array_equal(array, expected[key])
+
+
+def test_nothing_left_to_do(run, copy: Path, square_file: Path) -> None:
+    outcome = run("dataset", "build", square_file, "-n", 12, "-o", copy, "--seed", 3, "--json")
+    assert outcome.json["done"] == {"near": 12, "far": 12}
+    assert outcome.err == "24 of 24 images there already\n"
+
+
+def test_other_settings(refuse: Refuse, copy: Path, square_file: Path, variant) -> None:
+    def said(study: Path, number: int, seed: int, *more: str) -> str:
+        return refuse("dataset", "build", study, "-n", number, "-o", copy, "--seed", seed, *more)
+
+    assert "was begun with per_class = 12, not 13; give another folder or the same settings" in said(square_file, 13, 3)
+    assert "was begun with seed = 3, not 4" in said(square_file, 12, 4)
+    assert "was begun with resolution = gaussian, not none" in said(square_file, 12, 3, "--resolution", "none")
+    assert "was begun with physics_hash" in said(variant(("spin = 1.0", "spin = 2.0")), 12, 3)
+
+
+def test_folders_that_are_no_training_set(refuse: Refuse, square_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder.zarr").mkdir()
+    (tmp_path / "folder.zarr" / "mine.txt").write_text("precious")
+    (tmp_path / "file.zarr").touch()
+    zarr.create_group(str(tmp_path / "group.zarr")).attrs["per_class"] = 3
+    for name in ("folder.zarr", "file.zarr", "group.zarr"):
+        assert "is no training set; build one with" in refuse("dataset", "info", tmp_path / name, "--json")
+        assert "is no training set" in refuse("dataset", "build", square_file, "-n", 2, "-o", tmp_path / name)
+    assert (tmp_path / "folder.zarr" / "mine.txt").read_text() == "precious"
+    assert "is no training set" in refuse("dataset", "info", tmp_path / "missing.zarr")
+    assert "is no training set" in refuse(
+        "train", "compact", tmp_path / "missing.zarr", "-o", tmp_path / "w.safetensors"
+    )
+
+
+def test_output_that_cannot_be_written(refuse: Refuse, square_file: Path, tmp_path: Path) -> None:
+    def said(path: Path) -> str:
+        return refuse("dataset", "build", square_file, "-n", 2, "-o", path)
+
+    assert "must end in .zarr" in said(tmp_path / "set")
+    assert "there is no folder" in said(tmp_path / "nowhere" / "set.zarr")
+    if Path("/proc/self").is_dir():
+        assert "/proc/set.zarr cannot be written" in said(Path("/proc/set.zarr"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scheduler_that_is_none(refuse: Refuse, square_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "set.zarr"
+    said = refuse("dataset", "build", square_file, "-n", 2, "-o", path, "--scheduler", "nonsense")
+    assert "there is no Dask scheduler at nonsense" in said and "tcp://host:8786" in said
+    assert not path.exists()
+
+
+def test_priors_without_a_stable_structure(refuse: Refuse, variant, tmp_path: Path) -> None:
+    path = tmp_path / "set.zarr"
+    said = refuse("dataset", "build", variant(("prior = [-5, -3]", "prior = [3, 5]")), "-n", 2, "-o", path)
+    assert "draws from the prior of model near gave no stable magnetic structure" in said
+    assert not path.exists()
+
+
+def test_damaged_training_set(refuse: Refuse, copy: Path, square_file: Path, tmp_path: Path) -> None:
+    words = ["train", "compact", copy, "-o", tmp_path / "w.safetensors", "--study", square_file]
+    chunk = next(path for path in (copy / "near" / "images").rglob("*") if path.is_file() and path.name != "zarr.json")
+    content = chunk.read_bytes()
+    chunk.write_bytes(content[: len(content) // 2])
+    assert "is damaged in class near" in refuse(*words)
+    chunk.write_bytes(content)
+    shutil.rmtree(copy / "far" / "done")
+    assert "is damaged: it has no array far/done" in refuse(*words)
+    assert "is damaged" in refuse("dataset", "info", copy)
+
+
+# ---- training ------------------------------------------------------------------------------------------------------
+
+
+def test_card(weights: Path, square: Study) -> None:
+    card = json.loads(weights.with_suffix(".json").read_text())
+    assert (card["kind"], card["study"], card["classes"]) == ("compact", "square", ["near", "far"])
+    assert card["epochs"] == 1
+    assert card["images"] == {"train": 16, "validation": 2, "calibration": 2, "test": 4}
+    assert card["training_set"]["per_class"] == 12
+    assert not weights.with_suffix(".partial").exists()
+
+
+def test_trust(run, refuse: Refuse, weights: Path, training_set: Path, square_file: Path, variant) -> None:
+    words = ["trust", weights, training_set, "--study"]
+    found = run(*words, square_file, "--json").json
+    assert found["clean"]["n"] == found["measurement_like"]["n"] == 4
+    for row in (found["clean"], found["measurement_like"]):
+        assert row["interval"][0] <= row["accuracy"] <= row["interval"][1]
+        assert 0 <= row["ece"] <= 1 and 0 <= row["coverage"] <= 1
+    assert found["warning"] is None
+    assert run(*words, square_file).out.startswith("clean: accuracy")
+    assert "warning: study square has changed" in run(*words, variant(("spin = 1.0", "spin = 1.5"))).out
+    said = refuse("trust", weights, training_set)
+    assert "was built for study square, which does not ship; name its file with --study" in said
+
+
+def test_trust_with_another_training_set(refuse: Refuse, weights: Path, copy: Path, square_file: Path) -> None:
+    zarr.open_group(str(copy), mode="r+").attrs["seed"] = 4
+    assert "is not the training set of" in refuse("trust", weights, copy, "--study", square_file, "--json")
+
+
+def test_training_goes_on(run, refuse: Refuse, copy: Path, square_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    words = ["train", "compact", copy, "-o", path, "--matched", 20, "--width", 16, "--study", square_file]
+    first = run(*words, "--epochs", 2, "--json")
+    assert first.err.count("epoch ") == 2
+    again = run(*words, "--epochs", 2, "--json")
+    assert again.err == "going on after epoch 2\n"
+    assert again.json["scores"] == first.json["scores"]
+    said = refuse(*words, "--epochs", 2, "--width", 32)
+    assert "holds a training on another training set or of another width; remove it" in said
+    checkpoint = tmp_path / "w.training" / "checkpoint.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+    assert "w.training is damaged; remove it" in refuse(*words, "--epochs", 2)
+
+
+def test_training_that_cannot_start(
+    run, refuse: Refuse, copy: Path, square: Study, square_file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "w.safetensors"
+    words = ["train", "compact", copy, "-o", path, "--study", square_file]
+    said = refuse("train", "nonsense", copy, "-o", path)
+    assert "there is no network nonsense; this version trains: compact" in said
+    assert "must end in .safetensors" in refuse("train", "compact", copy, "-o", tmp_path / "w.pt")
+    assert "there is no folder" in refuse("train", "compact", copy, "-o", tmp_path / "no" / "w.safetensors")
+    assert "is not a multiple of 16" in refuse(*words, "--width", 24)
+    assert "'--epochs'" in refuse(*words, "--epochs", 0)
+    assert "which does not ship; name its file with --study" in refuse(*words[:5])
+    said = refuse(*words[:5], "--study", "pcsmo")
+    assert "was made for study square with other tiles, axes or classes" in said
+    root = zarr.open_group(str(copy), mode="r+")
+    root["far/done"][3] = False
+    assert "is not finished; run the same `magnoscope dataset build` again" in refuse(*words, "--json")
+    root["far/done"][3] = True
+    root.attrs["per_class"] = 2
+    assert "is too small" in refuse(*words)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"copy.zarr"}
