@@ -121,8 +121,9 @@ def classify(
         name: best_match(simulator, spectrum, name, output.parameters[0, i].numpy().astype(float))
         for i, name in enumerate(study.classes)
     }
-    values = signal_values(calibration, output.features.numpy().astype(float), k[None], [matches])[0]
-    single, p_value = calibration.p_values(values)
+    values = signal_values(calibration, output)[0]
+    single, combined = (p[0] for p in calibration.p_values(values[None]))
+    p_value = float(combined)
     nearest = study.classes[int(k.argmax())]
     inside = p_value >= LEAST_P
     label_set = tuple(c for c, p in zip(study.classes, probabilities, strict=True) if p >= calibration.label_threshold)

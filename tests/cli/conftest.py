@@ -130,7 +130,7 @@ def training_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def weights(training_set: Path) -> Path:
     """Weights of one epoch: right in form, not in what they say."""
     path = training_set.parent / "square.safetensors"
-    options = ["--epochs", 1, "--matched", 20, "--width", 16, "--study", SQUARE, "--json"]
+    options = ["--epochs", 1, "--width", 16, "--study", SQUARE, "--json"]
     done = command("train", "compact", training_set, "-o", path, *options)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["scores"].keys() == {"clean", "measurement_like"}

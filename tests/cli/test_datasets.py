@@ -174,7 +174,7 @@ def test_trust_with_another_training_set(refuse: Refuse, weights: Path, copy: Pa
 
 def test_training_goes_on(run, refuse: Refuse, copy: Path, square_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
-    words = ["train", "compact", copy, "-o", path, "--matched", 20, "--width", 16, "--study", square_file]
+    words = ["train", "compact", copy, "-o", path, "--width", 16, "--study", square_file]
     first = run(*words, "--epochs", 2, "--json")
     assert first.err.count("epoch ") == 2
     again = run(*words, "--epochs", 2, "--json")

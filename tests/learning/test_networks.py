@@ -10,9 +10,10 @@ import torch
 
 from magnoscope.dataset.noise import Nuisance, prepare
 from magnoscope.dataset.store import Part
-from magnoscope.networks.compact import CompactNetwork
+from magnoscope.networks.compact import CompactNetwork, Output
 from magnoscope.networks.duq import DUQHead, gradient_penalty
-from magnoscope.networks.training import Training, TrainingConfig, evaluate
+from magnoscope.networks.foreign import make_foreign
+from magnoscope.networks.training import FOREIGN, Training, TrainingConfig, evaluate, losses
 
 SHAPE = (2, 3, 12, 8)
 QUIET = replace(Nuisance(), masks=False, hot=0.0, noise=(0.1, 0.2))
@@ -135,6 +136,40 @@ def test_training_gone_on_with_after_a_kill_ends_where_an_uninterrupted_one_does
 def test_checkpoint_of_other_settings_is_not_gone_on_with(tmp_path):
     toy_training(tmp_path, epochs=1).run(lambda line: None)
     assert not toy_training(tmp_path, epochs=2).resume()
+
+
+def test_foreign_images_are_of_every_family_and_finite():
+    generator = torch.Generator().manual_seed(0)
+    signal = torch.rand(60, *SHAPE) + 0.1
+    energies = torch.tensor([[2.0, 4, 6], [5, 10, 15]])
+    made = make_foreign(signal, signal.flip(0), energies, generator)
+    assert made.shape == signal.shape and bool(torch.isfinite(made).all()) and float(made.min()) >= 0
+    again = make_foreign(signal, signal.flip(0), energies, torch.Generator().manual_seed(0))
+    assert torch.equal(made, again)
+
+
+def test_foreign_images_count_in_the_scores_alone():
+    output = toy_network()(prepare(torch.rand(4, *SHAPE), torch.ones(4, *SHAPE, dtype=torch.bool)))
+    labels, parameters = torch.tensor([0, 1, FOREIGN, FOREIGN]), torch.rand(2, 2)
+    whole, regression = losses(output, labels, parameters)
+    known = Output(*(getattr(output, f)[:2] for f in ("features", "scores", "logits", "parameters")))
+    alone, same = losses(known, labels[:2], parameters)
+    assert torch.equal(regression, same) and not torch.equal(whole, alone)
+    sure = replace(output, scores=torch.tensor([[1.0, 0], [0, 1], [0, 0], [0, 0]]))
+    unsure = replace(output, scores=torch.tensor([[1.0, 0], [0, 1], [1, 0], [0, 0]]))
+    assert float(losses(sure, labels, parameters)[0].detach()) < float(losses(unsure, labels, parameters)[0].detach())
+
+
+def test_scores_learn_to_fall_on_foreign_images(tmp_path):
+    energies = torch.tensor([[2.0, 4, 6], [5, 10, 15]])
+    config = replace(CONFIG, epochs=25, foreign=0.5)
+    training = Training(toy_network(), toy_part(192, 0), toy_part(32, 1), COVERAGE, config, tmp_path, QUIET, energies)
+    training.run(lambda line: None)
+    test = toy_part(64, 2)
+    flat = Part(np.ones_like(test.images), test.labels, test.parameters)
+    own = evaluate(training.network, test, COVERAGE, QUIET, 5).output.scores.amax(1)
+    strange = evaluate(training.network, flat, COVERAGE, QUIET, 5).output.scores.amax(1)
+    assert float(own.median()) > 0.7 and float(strange.median()) < 0.3
 
 
 def test_same_seed_same_weights(tmp_path):

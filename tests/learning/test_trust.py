@@ -22,20 +22,17 @@ def calibration(held_back: np.ndarray) -> Calibration:
 
 def test_p_value_is_uniform_on_data_like_the_held_back_ones():
     rng = np.random.default_rng(0)
-    mixing = rng.normal(size=(3, 3))
-    fitted = calibration(rng.normal(size=(2000, 3)) @ mixing)
-    p = np.array([fitted.p_values(s)[1] for s in rng.normal(size=(500, 3)) @ mixing])
+    mixing = rng.normal(size=(2, 2))
+    fitted = calibration(rng.normal(size=(2000, 2)) @ mixing)
+    p = fitted.p_values(rng.normal(size=(500, 2)) @ mixing)[1]
     for level in (0.05, 0.2, 0.5):
         assert np.mean(p <= level) == pytest.approx(level, abs=3.5 * np.sqrt(level * (1 - level) / 500) + 0.01)
 
 
 def test_p_value_is_small_where_any_one_signal_is_beyond_all_held_back_ones():
-    fitted = calibration(np.random.default_rng(0).normal(size=(500, 3)))
-    for column in range(3):
-        signals = np.zeros(3)
-        signals[column] = 20
-        single, p = fitted.p_values(signals)
-        assert single.argmin() == column and p < 0.01
+    fitted = calibration(np.random.default_rng(0).normal(size=(500, 2)))
+    single, p = fitted.p_values(np.array([[20.0, 0], [0, 20]]))
+    assert list(single.argmin(1)) == [0, 1] and np.all(p < 0.01)
 
 
 def test_label_sets_cover_what_they_promise():
@@ -73,7 +70,7 @@ def test_features_far_from_both_classes_are_far():
     labels = np.arange(1000) % 2
     features = rng.normal(size=(1000, 4)) + 5 * labels[:, None]
     means, precision = fit_gaussians(features, labels, 2)
-    fitted = Calibration(1, 0, 0.9, means, precision, np.zeros((0, 3)))
+    fitted = Calibration(1, 0, 0.9, means, precision, np.zeros((0, 2)))
     near, far = fitted.feature_distance(features), fitted.feature_distance(np.array([[30.0, -30, 0, 0]]))
     assert np.median(near) == pytest.approx(np.sqrt(4 - 2 / 3), rel=0.15) and far[0] > 20
 
@@ -95,5 +92,14 @@ def test_match_is_one_for_the_truth_and_worse_for_another_image(pcsmo):
     scale = rng.uniform(1, 5, (*pcsmo.shape[:2], 1, 1))
     signal = scale * (truth + 0.3 + 0.2 * rng.normal(size=pcsmo.shape))
     measured = Spectrum(pcsmo, signal, np.ones(pcsmo.shape, bool))
-    assert match(measured, truth).chi_square == pytest.approx(1, abs=0.07)
-    assert match(measured, other).chi_square > 1.5
+    right, wrong = match(measured, truth), match(measured, other)
+    assert right.chi_square == pytest.approx(1, abs=0.07) and right.unexplained == pytest.approx(0, abs=0.1)
+    assert wrong.chi_square > 1.5 and wrong.unexplained > 0.5
+
+
+def test_a_measurement_without_structure_is_not_explained_by_anything(pcsmo):
+    rng = np.random.default_rng(6)
+    y, x = np.meshgrid(np.linspace(0, 3, 40), np.linspace(0, 3, 40))
+    image = np.broadcast_to(1 + np.sin(2 * x) ** 2 * np.cos(y) ** 2, pcsmo.shape)
+    noise = Spectrum(pcsmo, rng.normal(5, 1, pcsmo.shape), np.ones(pcsmo.shape, bool))
+    assert match(noise, image).unexplained == 1

@@ -19,10 +19,9 @@ from ..errors import DataError, StudyError
 from ..networks.compact import CompactNetwork
 from ..networks.foreign import slice_energies
 from ..networks.training import Training, TrainingConfig
-from ..simulate import Simulator
 from ..studies import load_study, shipped, study_text
 from ..study import Study
-from ..trust.held_back import calibrate, report_card
+from ..trust.held_back import calibrate, foreign_report, report_card
 from ..trust.weights import Weights, load_weights, new_network, save_weights
 from .common import Json, SeedOption, StudyArgument, StudyOption, app, help_without_command, print_json, writable
 from .physics import Resolution
@@ -110,7 +109,6 @@ def train(
     epochs: Annotated[int, typer.Option("--epochs", min=1)] = 60,
     seed: SeedOption = 0,
     width: Annotated[int, typer.Option("--width", min=16, max=1024, help="Channels; a multiple of 16.")] = 48,
-    matched: Annotated[int, typer.Option("--matched", min=20, help="Held-back images given a best match.")] = 200,
     study: StudyOption = None,
     as_json: Json = False,
 ) -> None:
@@ -140,7 +138,7 @@ def train(
     if _go_on(training, {k: attributes[k] for k in IDENTITY} | {"width": width}):
         report(f"going on after epoch {training.epoch}")
     training.run(report)
-    card = _finish(network, training, found, dataset, parts, coverages, seed, width, matched, report, output, commit)
+    card = _finish(network, training, found, dataset, parts, coverages, seed, width, output, commit)
     if as_json:
         print_json(card)
     else:
@@ -171,14 +169,11 @@ def _finish(
     coverages: torch.Tensor,
     seed: int,
     width: int,
-    matched: int,
-    report: Any,
     output: Path,
     commit: str,
 ) -> dict[str, Any]:
     """Calibrate, score, write; returns the card."""
-    simulator = Simulator(study)
-    calibration = calibrate(network, parts["train"], parts["calibration"], coverages, simulator, seed, matched, report)
+    calibration = calibrate(network, parts["train"], parts["calibration"], coverages, seed)
     attributes = open_store(dataset).attrs.asdict()
     card: dict[str, Any] = {
         "kind": "compact",
@@ -199,6 +194,7 @@ def _finish(
     }
     weights = Weights(network, calibration, card)
     card["scores"] = report_card(weights, parts["test"], coverages, seed)
+    card["foreign"] = foreign_report(weights, parts["test"], coverages, seed)
     save_weights(weights, output)
     return card
 
@@ -218,9 +214,10 @@ def trust(
     if any(made_from[k] != expected.get(k) for k in IDENTITY):
         raise DataError(f"{dataset} is not the training set of {weights}: its test part may have trained them")
     coverages = random_coverage(found, COVERAGES, int(loaded.card["seed"]))
-    result = report_card(loaded, load_part(open_store(dataset), found, "test"), coverages, int(loaded.card["seed"]))
+    test, seed = load_part(open_store(dataset), found, "test"), int(loaded.card["seed"])
+    result, foreign = report_card(loaded, test, coverages, seed), foreign_report(loaded, test, coverages, seed)
     if as_json:
-        print_json(result | {"warning": warning})
+        print_json(result | {"foreign": foreign, "warning": warning})
         return
     if warning:
         print(f"warning: {warning}")
@@ -230,3 +227,6 @@ def trust(
             f"{name.replace('_', ' ')}: accuracy {row['accuracy']:.3f} ({low:.3f} to {high:.3f}, n = {row['n']}), NLL "
             f"{row['nll']:.3f}, Brier {row['brier']:.3f}, ECE {row['ece']:.3f}, label sets cover {row['coverage']:.3f}"
         )
+    for name, row in foreign.items():
+        area = f"AUROC {row['auroc']:.3f}, " if "auroc" in row else ""
+        print(f"{name}: {area}p below 0.01 in {row['below_0.01']:.1%}")

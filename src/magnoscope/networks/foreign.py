@@ -1,9 +1,9 @@
 """Inputs that are no spectrum of any candidate, made on the fly, so that the scores learn to fall on them.
 
-Outlier exposure (Hendrycks, Mazeika and Dietterich, ICLR 2019): a network trained on its classes alone is free to be sure of
-anything else. Five families are made from the training images or from nothing: a smooth background without structure, tiles
-in the wrong places, tiles of two different spectra, another periodicity, and an acoustic branch of a random lattice. Other
-families must be used to report how well foreign inputs are told.
+Outlier exposure (Hendrycks, Mazeika and Dietterich, ICLR 2019): a network trained on its classes alone is free to be
+sure of anything else. Five families are made from the training images or from nothing: a smooth background without
+structure, tiles in the wrong places, tiles of two different spectra, another periodicity, and an acoustic branch of a
+random lattice. Other families must be used to report how well foreign inputs are told.
 """
 
 import torch

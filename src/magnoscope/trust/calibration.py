@@ -1,10 +1,10 @@
 """What held-back simulations say of a network: temperature, label sets, and how unlike them an input is.
 
-The network's own confidence is no judge of foreign inputs. Three signals are measured on held-back simulations with
-the noise and nuisances of training: the distance of the features from the training data's (a Gaussian for each class with a common
-covariance; Lee et al., NeurIPS 2018), the distance from every centroid (1 - max K), and the share of the structure that
-the best simulated match leaves unexplained. The smallest of their p-values, itself ranked among the held-back simulations', is one calibrated
-p-value for "like the training data".
+The network's own confidence is no judge of foreign inputs. Two signals are measured on held-back simulations with the
+noise and nuisances of training: the distance of the features from the training data's (a Gaussian for each class with a
+common covariance; Lee et al., NeurIPS 2018) and the distance from every centroid (1 - max K; the network saw foreign
+images in training and learned to be far from the centroids there). The smaller of their p-values, itself ranked among
+the held-back simulations', is one calibrated p-value for "like the training data".
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-SIGNALS = ("feature_distance", "centroid_distance", "unexplained_structure")
+SIGNALS = ("feature_distance", "centroid_distance")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Calibration:
         What the label set promises on data like the training data.
     means : (classes, n_features)
     precision : (n_features, n_features)
-    held_back : (n, 3)
+    held_back : (n, n_signals)
         The signals of held-back simulations, columns as ``SIGNALS``.
     """
 
@@ -49,12 +49,12 @@ class Calibration:
         """Mahalanobis distance to the nearest class, (n,)."""
         return mahalanobis(features, self.means, self.precision)
 
-    def p_values(self, signals: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-        """The p-value of each signal (3,), and the calibrated one of their smallest."""
-        single = _ranks(signals[None], self.held_back)[0]
-        among = _ranks(self.held_back, self.held_back).min(1)
-        combined = (1 + np.sum(among <= single.min())) / (1 + len(among))
-        return single, float(combined)
+    def p_values(self, signals: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The p-value of each signal, (n, n_signals), and the calibrated one of the smallest, (n,)."""
+        single = _ranks(signals, self.held_back)
+        among = np.sort(_ranks(self.held_back, self.held_back).min(1))
+        combined = (1 + np.searchsorted(among, single.min(1), side="right")) / (1 + len(among))
+        return single, combined
 
 
 def _softmax(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -63,7 +63,7 @@ def _softmax(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _ranks(signals: NDArray[np.float64], held_back: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of held-back simulations with a signal at least as large, (n, 3)."""
+    """Share of held-back simulations with a signal at least as large, (n, n_signals)."""
     n = len(held_back)
     out = np.empty(signals.shape)
     for column in range(signals.shape[1]):

@@ -7,20 +7,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import stats
 
-from ..dataset.noise import CLEAN, MEASUREMENT_LIKE, Nuisance, degrade
+from ..dataset.noise import CLEAN, MEASUREMENT_LIKE, Nuisance
 from ..dataset.store import Part
 from ..networks.compact import CompactNetwork
 from ..networks.training import evaluate
-from ..simulate import Simulator
-from ..spectrum import Spectrum
-from .best_match import best_match
-from .calibration import Calibration, fit_gaussians, fit_temperature, label_threshold, scores
-from .signals import run_network, signal_values
+from .calibration import SIGNALS, Calibration, fit_gaussians, fit_temperature, label_threshold, scores
+from .signals import signal_values
 from .weights import Weights
 
 COVERAGE = 0.9
-REPEATS = 4
+REPEATS = 8
 """Noisy copies of each held-back image for the temperature and the label sets."""
 
 
@@ -28,16 +26,7 @@ def _repeat(part: Part, times: int) -> Part:
     return Part(*(np.concatenate([a] * times) for a in (part.images, part.labels, part.parameters)))
 
 
-def calibrate(
-    network: CompactNetwork,
-    train: Part,
-    held_back: Part,
-    coverages: torch.Tensor,
-    simulator: Simulator,
-    seed: int,
-    matched: int = 200,
-    report: Callable[[str], None] = print,
-) -> Calibration:
+def calibrate(network: CompactNetwork, train: Part, held_back: Part, coverages: torch.Tensor, seed: int) -> Calibration:
     """Calibrate on held-back simulations: probabilities with measurement-like noise, signals with that of training.
 
     Parameters
@@ -46,53 +35,48 @@ def calibrate(
         For the Gaussians of the features.
     held_back : Part
         Seen by neither training nor stopping, and not reported on.
-    matched : int
-        How many held-back images get a best simulated match (about two seconds each).
     """
     seen = evaluate(network, train, coverages, MEASUREMENT_LIKE, seed + 11)
     classes = seen.output.scores.shape[1]
     means, precision = fit_gaussians(seen.output.features.numpy().astype(float), seen.labels.numpy(), classes)
-    fresh = evaluate(network, _repeat(held_back, REPEATS), coverages, MEASUREMENT_LIKE, seed + 12)
+    repeated = _repeat(held_back, REPEATS)
+    fresh = evaluate(network, repeated, coverages, MEASUREMENT_LIKE, seed + 12)
     temperature = fit_temperature(fresh.output.logits, fresh.labels)
-    draft = Calibration(temperature, 0.0, COVERAGE, means, precision, np.zeros((0, 3)))
+    draft = Calibration(temperature, 0.0, COVERAGE, means, precision, np.zeros((0, len(SIGNALS))))
     probabilities = draft.probabilities(fresh.output.logits.numpy().astype(float))
     threshold = label_threshold(probabilities, fresh.labels.numpy(), COVERAGE)
-    draft = replace(draft, label_threshold=threshold)
-    signals = held_back_signals(network, draft, held_back, coverages, simulator, seed + 13, matched, report)
-    return replace(draft, held_back=signals)
+    usual = evaluate(network, repeated, coverages, Nuisance(), seed + 13)
+    return replace(draft, label_threshold=threshold, held_back=signal_values(draft, usual.output))
 
 
-def held_back_signals(
-    network: CompactNetwork,
-    calibration: Calibration,
-    part: Part,
-    coverages: torch.Tensor,
-    simulator: Simulator,
-    seed: int,
-    matched: int,
-    report: Callable[[str], None] = print,
-) -> NDArray[np.float64]:
-    """Signals of held-back images with the nuisances of training, (matched, 3), classes in turn."""
-    generator = torch.Generator().manual_seed(seed)
-    order = np.argsort(np.arange(len(part.labels)) % (len(part.labels) // (part.labels.max() + 1)), kind="stable")
-    chosen = order[:matched]
-    measured, valid = degrade(torch.as_tensor(part.images[chosen].astype(np.float32)), coverages, Nuisance(), generator)
-    weights = Weights(network, calibration, {})
-    features, k, matches = [], [], []
-    for i in range(len(chosen)):
-        spectrum = Spectrum(simulator.study, measured[i].numpy().astype(float), valid[i].numpy())
-        output = run_network(weights, spectrum)
-        features.append(output.features[0].numpy().astype(float))
-        k.append(output.scores[0].numpy().astype(float))
-        matches.append(
-            {
-                name: best_match(simulator, spectrum, name, output.parameters[0, c].numpy().astype(float))
-                for c, name in enumerate(simulator.study.classes)
-            }
-        )
-        if (i + 1) % 25 == 0:
-            report(f"{i + 1} of {len(chosen)} held-back images matched")
-    return signal_values(calibration, np.stack(features), np.stack(k), matches)
+UNSEEN: dict[str, Callable[[NDArray[np.float16]], NDArray[np.float16]]] = {
+    "runs in reverse order": lambda images: images[:, ::-1],
+    "energies in reverse order": lambda images: images[:, :, ::-1],
+    "bright and dark exchanged": lambda images: images.max((3, 4), keepdims=True) - images,
+    "axis 1 stretched twofold": lambda images: images[..., images.shape[-1] // 4 + np.arange(images.shape[-1]) // 2],
+}
+"""Foreign images of families that training has not seen, made from the test part; keys say how."""
+
+
+def foreign_report(weights: Weights, test: Part, coverages: torch.Tensor, seed: int) -> dict[str, dict[str, float]]:
+    """How well foreign inputs of unseen families are told from the test part, with measurement-like noise.
+
+    Returns
+    -------
+    dict
+        For each family the area under the ROC curve of the p-value and the share with a p-value below 0.01; under
+        "test part" the share of those (which ought to be 0.01).
+    """
+    found = evaluate(weights.network, test, coverages, MEASUREMENT_LIKE, seed + 31)
+    own = weights.calibration.p_values(signal_values(weights.calibration, found.output))[1]
+    out = {"test part": {"below_0.01": float(np.mean(own < 0.01))}}
+    for name, change in UNSEEN.items():
+        part = Part(np.ascontiguousarray(change(test.images)), test.labels, test.parameters)
+        strange = evaluate(weights.network, part, coverages, MEASUREMENT_LIKE, seed + 32)
+        p = weights.calibration.p_values(signal_values(weights.calibration, strange.output))[1]
+        area = stats.mannwhitneyu(own, p).statistic / (len(own) * len(p))
+        out[name] = {"auroc": float(area), "below_0.01": float(np.mean(p < 0.01))}
+    return out
 
 
 def report_card(weights: Weights, test: Part, coverages: torch.Tensor, seed: int) -> dict[str, Any]:

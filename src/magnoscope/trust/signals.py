@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from ..dataset.noise import prepare
 from ..networks.compact import Output
 from ..spectrum import Spectrum
-from .best_match import BestMatch
 from .calibration import Calibration
 from .weights import Weights
 
@@ -19,12 +18,7 @@ def run_network(weights: Weights, spectrum: Spectrum) -> Output:
         return weights.network(prepare(measured[None], torch.as_tensor(spectrum.valid)[None]))
 
 
-def signal_values(
-    calibration: Calibration,
-    features: NDArray[np.float64],
-    k: NDArray[np.float64],
-    matches: list[dict[str, BestMatch]],
-) -> NDArray[np.float64]:
-    """The signals of being unlike the training data, (n, 3), columns as ``calibration.SIGNALS``."""
-    unexplained = [min(m.match.unexplained for m in found.values()) for found in matches]
-    return np.stack([calibration.feature_distance(features), 1 - k.max(1), np.array(unexplained)], 1)
+def signal_values(calibration: Calibration, output: Output) -> NDArray[np.float64]:
+    """The signals of being unlike the training data, (n, n_signals), columns as ``calibration.SIGNALS``."""
+    features, k = output.features.numpy().astype(float), output.scores.numpy().astype(float)
+    return np.stack([calibration.feature_distance(features), 1 - k.max(1)], 1)
