@@ -15,7 +15,7 @@ def run_network(weights: Weights, spectrum: Spectrum) -> Output:
     """The network's output for one spectrum."""
     measured = torch.as_tensor(np.where(spectrum.valid, spectrum.signal, 0.0), dtype=torch.float32)
     with torch.no_grad():
-        return weights.network(prepare(measured[None], torch.as_tensor(spectrum.valid)[None]))
+        return weights.network(prepare(measured[None], torch.as_tensor(np.ascontiguousarray(spectrum.valid))[None]))
 
 
 def signal_values(calibration: Calibration, output: Output) -> NDArray[np.float64]:
