@@ -73,7 +73,7 @@ def plot_verdict(verdict: Verdict) -> Figure:
     measured = np.where(spectrum.valid, spectrum.signal, np.nan)
     panels = [("measured", measured)] + [
         (
-            f"{name}: K = {verdict.scores[name]:.2f}, chi2 = {m.match.chi_square:.2f}",
+            f"{name}: K = {verdict.scores[name]:.3f}, chi2 = {m.match.chi_square:.2f}",
             np.where(spectrum.valid, m.match.fitted, np.nan),
         )
         for name, m in verdict.matches.items()

@@ -62,11 +62,11 @@ class Verdict:
             )
         if len(self.label_set) > 1:
             return (
-                f"{self.nearest} is the nearer model (K = {self.scores[self.nearest]:.2f}), but "
+                f"{self.nearest} is the nearer model (K = {self.scores[self.nearest]:.3f}), but "
                 f"{' and '.join(self.label_set)} cannot be told apart at the promised coverage; measure more."
             )
         return (
-            f"{self.nearest} (K = {self.scores[self.nearest]:.2f}, p = {self.p_value:.2g} for being like the training "
+            f"{self.nearest} (K = {self.scores[self.nearest]:.3f}, p = {self.p_value:.2g} for being like the training "
             "simulations)."
         )
 
