@@ -101,10 +101,15 @@ def fit_gaussians(
 
 
 def label_threshold(probabilities: NDArray[np.float64], labels: NDArray[np.int64], coverage: float) -> float:
-    """Split-conformal threshold on the true class' probability."""
+    """Split-conformal threshold on the true class' probability, at most ``1 - coverage``.
+
+    Where a network is right more often than the coverage asks, the bare threshold is so high that an undecided input
+    gets an empty set. Capped, no class with more than ``1 - coverage`` of the probability is left out; the sets only
+    grow, so that the promise holds.
+    """
     own = np.sort(probabilities[np.arange(len(labels)), labels])
     k = int(np.floor((len(own) + 1) * (1 - coverage)))
-    return float(own[k - 1]) if k >= 1 else 0.0
+    return min(float(own[k - 1]), 1 - coverage) if k >= 1 else 0.0
 
 
 @dataclass(frozen=True)
