@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from magnoscope.errors import StudyError
-from magnoscope.studies import load_study, parse_study
+from magnoscope.studies import load_study, parse_study, study_text
 
 SQUARE = (Path(__file__).parents[1] / "cli" / "square.toml").read_text("utf-8")
 HERE = "@@"
@@ -344,3 +344,10 @@ def test_no_missing_line_raises_anything_else() -> None:
             parse_study("\n".join(lines[:number] + lines[number + 1 :]))
         except StudyError as error:
             assert str(error)
+
+
+def test_a_misspelt_key_is_named_rather_than_the_one_it_leaves_missing():
+    text = study_text("pcsmo")[0].replace("spin = 1.75", "spinn = 1.75", 1)
+    line = next(n for n, row in enumerate(text.splitlines(), 1) if row.startswith("spinn"))
+    with pytest.raises(StudyError, match=rf"line {line}: sites.1.spinn: unknown key \(and 1 more\)"):
+        parse_study(text, "study.toml")

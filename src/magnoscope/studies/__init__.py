@@ -20,6 +20,7 @@ from .lines import line_of
 from .schema import MOST_PIXELS, DownloadsTable, StudyFile
 from .structure import Mistake, build_model, build_sites, operation
 
+UNKNOWN = "unknown key"
 MOST_ZONES = 1000
 """Magnetic zones the two axes of a view may span together."""
 
@@ -85,7 +86,8 @@ def parse_study(text: str, where: str = "study") -> Study:
         return _build(StudyFile.model_validate(tables), tables)
     except ValidationError as error:
         mistakes = [_mistake(details, tables) for details in error.errors()]
-        mistakes.sort(key=lambda m: line_of(text, m.path) or len(text))
+        # a misspelt key is both unknown and missing: the unknown one is where to look
+        mistakes.sort(key=lambda m: (str(m) != UNKNOWN, line_of(text, m.path) or len(text)))
         more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
         raise StudyError(_located(text, where, mistakes[0]) + more) from None
     except Mistake as error:
@@ -103,7 +105,7 @@ def _mistake(details: Any, tables: dict[str, Any]) -> Mistake:
         if held or (last and kind == "missing"):
             path.append(part)
     if kind == "extra_forbidden":
-        return Mistake(tuple(path), "unknown key")
+        return Mistake(tuple(path), UNKNOWN)
     if kind == "missing":
         return Mistake(tuple(path), "this key is missing")
     given = f", not {node!r}" if isinstance(node, (str, int, float)) and kind != "value_error" else ""
