@@ -92,6 +92,13 @@ def missing_chunks(root: zarr.Group, study: Study) -> list[tuple[int, range]]:
     return chunks
 
 
+def _write(group: zarr.Group, indices: range, chunk: Chunk) -> None:
+    """Store one chunk of a class; it counts as done only when the rest of it is there."""
+    where = slice(indices.start, indices.stop)
+    group["images"][where], group["parameters"][where], group["rejected"][where] = chunk  # type: ignore[index]
+    group["done"][where] = True  # type: ignore[index]
+
+
 def build(
     study: Study,
     text: str,
@@ -148,12 +155,9 @@ def build(
             chunk = future.result()
             if isinstance(chunk, StudyError):
                 raise chunk
-            images, parameters, thrown = chunk
-            group, where = root[study.classes[number]], slice(indices.start, indices.stop)
-            group["images"][where], group["parameters"][where] = images, parameters  # type: ignore[index]
-            group["rejected"][where], group["done"][where] = thrown, True  # type: ignore[index]
+            _write(root[study.classes[number]], indices, chunk)  # type: ignore[arg-type]
             future.release()
-            fresh, rejected = fresh + len(indices), rejected + int(thrown.sum())
+            fresh, rejected = fresh + len(indices), rejected + int(chunk[2].sum())
             if time.monotonic() - last > 10 or not futures:
                 last = time.monotonic()
                 rate = fresh / (last - started)
