@@ -12,3 +12,9 @@ SPEED_PER_SQRT_ENERGY = 437.3934
 
 FWHM_PER_SIGMA = 2.3548200450309493
 """Full width at half maximum of a Gaussian in units of its standard deviation."""
+
+BOHR_MAGNETON = 0.05788381806
+"""mu_B in meV/T (CODATA 2018)."""
+
+BOLTZMANN = 0.08617333262
+"""k_B in meV/K (CODATA 2018)."""

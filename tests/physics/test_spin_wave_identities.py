@@ -239,8 +239,8 @@ def test_half_size_problem_is_refused_where_it_does_not_apply(canted_magnet):
         canted_magnet,
         bonds=(Bond(0, 0, (1, 0, 0), dm[None]),),
         sites=(replace(canted_magnet.sites[0], moment=(0, 0, 1)),),
+        anisotropy=np.diag([0, 0, -1.0])[None, None],
     )
-    model = replace(model, anisotropy=np.diag([0, 0, -1.0])[None, None])
     solver = ModeSolver(model)
     assert not solver.half_size
     forth, back = solver.solve(NO_PARAMETERS, [(0.2, 0, 0), (-0.2, 0, 0)]).energies[:, 0]

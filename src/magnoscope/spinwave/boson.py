@@ -6,8 +6,8 @@ Physica A 93, 327 (1978)). With u = e1 + i e2 and v = e3 of each site's local fr
     A_ij(q) = sqrt(S_i S_j)/2 u_i . J_ij(q) . u_j*  -  delta_ij sum_l S_l v_i . J_il(0) . v_l
     B_ij(q) = sqrt(S_i S_j)/2 u_i . J_ij(q) . u_j
 
-where J_ij(q) sums exp(i q . d) over displacements d in both senses of each bond and the single-ion matrix K enters
-as J_ii += 2 K.
+where J_ij(q) sums exp(i q . d) over displacements d in both senses of each bond, the single-ion matrix K enters
+as J_ii += 2 K, and a field adds mu_B B . g_i . v_i to A_ii.
 """
 
 from dataclasses import dataclass
@@ -24,8 +24,7 @@ def local_frames(model: SpinModel) -> tuple[torch.Tensor, torch.Tensor]:
     Antiparallel moments get conjugate ``u``: then the two blocks of a collinear magnet are symmetric, and the
     problem halves.
     """
-    v = np.array([s.moment for s in model.sites], float)
-    v = v / np.linalg.norm(v, axis=1, keepdims=True)
+    v = model.moments
     u = np.empty((len(v), 3), complex)
     axes: list[tuple[np.ndarray, np.ndarray]] = []
     for i, direction in enumerate(v):
@@ -119,6 +118,7 @@ def boson_hamiltonian(model: SpinModel, device: torch.device | str = "cpu") -> B
     for i, single in enumerate(model.anisotropy):
         onsite_normal[:, i] += spins[i] * (project(u[i], single, u[i].conj()) - 2 * project(v[i], single, v[i]))
         onsite_anomalous[:, i] += spins[i] * project(u[i], single, u[i])
+        onsite_normal[:, i] += model.zeeman[i] @ v[i]
     terms += [(i * n + i, np.zeros(3), onsite_normal[:, i], onsite_anomalous[:, i]) for i in range(n)]
     index, steps, normal, anomalous = zip(*terms, strict=True)
     return BosonHamiltonian(
