@@ -1,8 +1,8 @@
 """The spin Hamiltonian: sites, bonds and exchange tensors that are linear in named parameters.
 
 Conventions: ``H = sum over bonds (each once) S_i . J . S_j + sum over sites (S_i . K . S_i - mu_B B . g . S_i)``;
-positive J is antiferromagnetic; a spin gains energy by pointing along the field; energies in meV; positions in fractions
-of the magnetic cell. Spins, exchange, anisotropy, g and B share the Cartesian frame of :class:`Lattice`.
+positive J is antiferromagnetic; a spin gains energy by pointing along the field; energies in meV; positions in
+fractions of the magnetic cell. Spins, exchange, anisotropy, g and B share the Cartesian frame of :class:`Lattice`.
 """
 
 from collections.abc import Mapping
@@ -174,6 +174,8 @@ class SpinModel:
         -------
         (n_sites,) Å or None
         """
+        if self.propagation is not None:  # waves at q +- k: not a matter of phases alone
+            return None
         n = np.asarray(direction, float) / np.linalg.norm(direction)
         rises = self.bond_vectors @ n
         heights = np.full(len(self.sites), np.nan)

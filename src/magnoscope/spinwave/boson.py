@@ -7,7 +7,8 @@ Physica A 93, 327 (1978)). With u = e1 + i e2 and v = e3 of each site's local fr
     B_ij(q) = sqrt(S_i S_j)/2 u_i . J_ij(q) . u_j
 
 where J_ij(q) sums exp(i q . d) over displacements d in both senses of each bond, the single-ion matrix K enters
-as J_ii += 2 K, and a field adds mu_B B . g_i . v_i to A_ii.
+as J_ii += 2 K, and a field adds mu_B B . g_i . v_i to A_ii. A structure with a propagation vector is
+solved in its rotating frame (:mod:`.rotating_frame`).
 """
 
 from dataclasses import dataclass
@@ -16,15 +17,16 @@ import numpy as np
 import torch
 
 from ..hamiltonian import SpinModel
+from .rotating_frame import check_invariant, rotating_moments, turned_exchange
 
 
 def local_frames(model: SpinModel) -> tuple[torch.Tensor, torch.Tensor]:
     """Transverse vectors ``u`` (n_sites, 3) complex and moment directions ``v`` (n_sites, 3) of the sites.
 
     Antiparallel moments get conjugate ``u``: then the two blocks of a collinear magnet are symmetric, and the
-    problem halves.
+    problem halves. Of a model with a propagation vector these are the vectors in the rotating frame.
     """
-    v = model.moments
+    v = rotating_moments(model)
     u = np.empty((len(v), 3), complex)
     axes: list[tuple[np.ndarray, np.ndarray]] = []
     for i, direction in enumerate(v):
@@ -94,7 +96,14 @@ class BosonHamiltonian:
 
 
 def boson_hamiltonian(model: SpinModel, device: torch.device | str = "cpu") -> BosonHamiltonian:
-    """Work out a model's boson form once, for any parameters and q."""
+    """Work out a model's boson form once, for any parameters and q.
+
+    Raises
+    ------
+    StudyError
+        If the model has a propagation vector and is not the same in the rotating frame everywhere.
+    """
+    check_invariant(model)
     u, v = (x.numpy() for x in local_frames(model))
     spins = np.array([s.spin for s in model.sites])
     n, n_weights = len(spins), len(model.parameters) + 1
@@ -106,9 +115,10 @@ def boson_hamiltonian(model: SpinModel, device: torch.device | str = "cpu") -> B
         return np.einsum("a,pab,b->p", left, matrices, right)
 
     for bond, d in zip(model.bonds, model.bond_vectors, strict=True):
+        forth = turned_exchange(model, bond)
         for i, j, exchange, step in (
-            (bond.start, bond.end, bond.exchange, d),
-            (bond.end, bond.start, bond.exchange.transpose(0, 2, 1), -d),
+            (bond.start, bond.end, forth, d),
+            (bond.end, bond.start, forth.transpose(0, 2, 1), -d),
         ):
             scale = np.sqrt(spins[i] * spins[j]) / 2
             terms.append(

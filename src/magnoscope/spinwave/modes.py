@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from ..errors import InstabilityError
+from ..errors import InstabilityError, StudyError
 from ..hamiltonian import SpinModel
 from .bogoliubov import DEFAULT_SHIFT, halves, solve_full, solve_half
 from .boson import BosonHamiltonian, boson_hamiltonian, local_frames
 from .form_factor import form_factor
+from .rotating_frame import projections
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Modes:
     u, v : (..., n_q, n_sites, n_modes)
         Eigenvectors: b_q = u beta_q + .., b_-q^H = v beta_q + .. (phases by full position).
     stable : (..., n_q) bool
+    channel : (..., n_q, n_modes) int or None
+        Of a structure with a propagation vector k, where each mode's wave vector is: 0 at q, 1 at q - k, 2 at q + k.
     """
 
     model: SpinModel
@@ -32,6 +35,7 @@ class Modes:
     u: torch.Tensor
     v: torch.Tensor
     stable: torch.Tensor
+    channel: torch.Tensor | None = None
 
 
 class ModeSolver:
@@ -59,10 +63,23 @@ class ModeSolver:
         Returns
         -------
         Modes
-            With ``stable`` False (and NaN energies) where the state is no energy minimum.
+            With ``stable`` False (and NaN energies) where the state is no energy minimum. A structure with a
+            propagation vector k has three times as many modes as sites: those at q, q - k and q + k.
+
+        Raises
+        ------
+        StudyError
+            If q or the values have the wrong shape.
         """
-        values = torch.as_tensor(values, dtype=torch.float64, device=self.device)
+        values = self._values(values)
         q = self._wave_vectors(q)
+        if self.model.propagation is None:
+            return self._solve(values, q)
+        k = q.new_tensor(self.model.propagation)
+        return _joined(q, [self._solve(values, q + sign * k) for sign in (0, -1, 1)])
+
+    def _solve(self, values: torch.Tensor, q: torch.Tensor) -> Modes:
+        """Modes of the boson Hamiltonian at q, and only there."""
         cartesian = q @ self.reciprocal
         if self.half_size:
             energies, u, v, stable = solve_half(*self.boson.blocks(values, cartesian), self.shift)
@@ -74,13 +91,41 @@ class ModeSolver:
         """Wave vectors as a (n_q, 3) tensor."""
         if not isinstance(q, torch.Tensor):
             q = torch.as_tensor(np.asarray(q, float))
+        if q.shape[-1:] != (3,) or q.ndim > 2:
+            raise StudyError(f"wave vectors have shape {tuple(q.shape)}; give (n_q, 3), in r.l.u.")
         return q.to(self.device, torch.float64).reshape(-1, 3)
+
+    def _values(self, values: ArrayLike | torch.Tensor) -> torch.Tensor:
+        """Parameter values as a (..., n_parameters) tensor."""
+        values = torch.as_tensor(values, dtype=torch.float64, device=self.device)
+        names = [p.name for p in self.model.parameters]
+        if values.shape[-1:] != (len(names),):
+            raise StudyError(
+                f"parameter values have shape {tuple(values.shape)}; model {self.model.name} needs "
+                f"(..., {len(names)}): {', '.join(names) or 'no parameters'}"
+            )
+        return values
 
     def lowest_eigenvalue(self, values: ArrayLike, q: ArrayLike) -> torch.Tensor:
         """Lowest eigenvalue (meV) of the full boson matrix at each q: negative where the state is no minimum."""
-        values = torch.as_tensor(values, dtype=torch.float64, device=self.device)
+        values = self._values(values)
         q = self._wave_vectors(q)
         return torch.linalg.eigvalsh(self.boson.matrix(values, q @ self.reciprocal))[..., 0]
+
+
+def _joined(q: torch.Tensor, channels: list[Modes]) -> Modes:
+    """Modes of the three channels of a rotating frame as one, by falling energy; unstable where one of them is."""
+    energies = torch.cat([m.energies for m in channels], -1)
+    channel = torch.arange(len(channels), device=q.device).repeat_interleave(channels[0].energies.shape[-1])
+    stable = torch.stack([m.stable for m in channels]).all(0)
+    energies, order = energies.masked_fill(~stable[..., None], float("nan")).sort(-1, descending=True)
+    u, v = (
+        torch.cat([getattr(m, half) for m in channels], -1)
+        .masked_fill(~stable[..., None, None], float("nan"))
+        .take_along_dim(order[..., None, :], -1)
+        for half in ("u", "v")
+    )
+    return Modes(channels[0].model, q, energies, u, v, stable, channel[order])
 
 
 def check_stable(solver: ModeSolver, values: ArrayLike, modes: Modes) -> None:
@@ -93,9 +138,15 @@ def check_stable(solver: ModeSolver, values: ArrayLike, modes: Modes) -> None:
     """
     if bool(modes.stable.all()):
         return
-    q = modes.q[int((~modes.stable).nonzero()[0, -1])].tolist()
+    index = tuple((~modes.stable).nonzero()[0].tolist())
+    q = modes.q[index[-1]]
+    values = torch.as_tensor(values, dtype=torch.float64).expand(*modes.stable.shape[:-1], -1)[index[:-1]]
+    if modes.channel is not None:  # of the three waves seen at q, the one that gives way
+        k = q.new_tensor(modes.model.propagation)
+        waves = torch.stack([q, q - k, q + k])
+        q = waves[int(solver.lowest_eigenvalue(values, waves).argmin())]
     lowest = float(solver.lowest_eigenvalue(values, q)[0])
-    at = ", ".join(f"{x:.4g}" for x in q)
+    at = ", ".join(f"{x:.4g}" for x in q.tolist())
     raise InstabilityError(
         f"the magnetic structure of model {modes.model.name} is not an energy minimum for these parameters: at "
         f"q = ({at}) the lowest eigenvalue of the boson Hamiltonian is {lowest:.4g} meV; change the parameters or "
@@ -122,7 +173,10 @@ def amplitudes(modes: Modes, include_form_factor: bool = True) -> torch.Tensor:
         weight = weight * torch.stack([form_factor(s.ion, length) for s in model.sites], -1)
     up = torch.einsum("qi,ia,...qin->...qna", weight.to(modes.u.dtype), frames, modes.u.conj())
     down = torch.einsum("qi,ia,...qin->...qna", weight.to(modes.u.dtype), frames.conj(), modes.v.conj())
-    return up + down
+    if modes.channel is None:
+        return up + down
+    turns = torch.as_tensor(projections(model), device=modes.u.device)
+    return torch.einsum("...qnab,...qnb->...qna", turns[modes.channel], up + down)
 
 
 def s_perp(modes: Modes, include_form_factor: bool = True) -> torch.Tensor:
