@@ -1,15 +1,15 @@
 """From a study, a model and its parameters to a Spectrum.
 
-Modes are solved once per parameter set on a fine grid of the view; each mode of each fine point is then displaced by
-its draws of the resolution into a pixel, and its width in energy spread over the slices. Where the modes do not
-disperse along the direction that the view does not show (:meth:`SpinModel.layer_heights`), the grid is reduced to the
+Modes are solved once per parameter set on a fine grid of the view; each mode of each fine point then becomes one
+Gaussian spot, or a few about draws of the resolution, that is integrated over pixels and slices; modes closer than the
+resolution can tell share a spot. Where the modes do not disperse along the direction that the view does not show (:meth:`SpinModel.layer_heights`), the grid is reduced to the
 magnetic zone, hit exactly, and serves every run, slice, twin and l: only phases and form factors change. Otherwise the
 modes are solved at the l of a number of energy transfers for each run, and weighted between them: slower by the number
 of runs times that of energies.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import reduce
 from math import gcd
 
@@ -19,8 +19,9 @@ import torch
 from .hamiltonian import SpinModel
 from .machine import one_thread
 from .resolution.kinematics import Scan
+from .resolution.landing import Bins, Spots, Tile
 from .resolution.setting import run_setting
-from .resolution.spread import Method, Spread, make_spread
+from .resolution.spread import SMOOTHING, Method, Spread, make_spread
 from .spectrum import Spectrum
 from .spinwave import ModeSolver, check_stable, s_perp
 from .spinwave.layers import LayerTable, layer_tables
@@ -29,13 +30,14 @@ from .study import Axis, Run, Study
 MARGIN = 0.08
 """How far (fraction of an axis' length) the fine grid goes beyond the view, for what the resolution carries in."""
 
-
 CHUNK = 1 << 14
-"""Modes worked on at a time: few enough to stay in the processor's cache."""
+"""Fine points, or spots, worked on at a time: few enough to stay in the processor's cache."""
 
+ALIKE = 0.6
+"""Modes of one point share a spot if their energies differ by less than this share of the spot's width in energy."""
 
-FAINT = 0.1
-"""Modes fainter than this share of the mean use a single draw of the resolution."""
+FAINT = 1e-4
+"""Spots fainter than this share of the mean are left out."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +49,19 @@ class Sampling:
     zone_points : int
         Fine points along each axis of the magnetic zone.
     draws : int
-        Draws of the resolution kept per fine point; the modes of a point share them out.
+        Draws of the resolution kept per fine point (Monte Carlo only); the modes of a point share them out.
     draws_per_mode : int
         How many of them each mode uses.
+    smoothing : float
+        Share of the resolution's covariance that the spot around each draw keeps (Monte Carlo only).
     energies : int
         Energy transfers per run at which dispersive modes are solved (only where they disperse along the hidden axis).
     """
 
-    zone_points: int = 24
+    zone_points: int = 32
     draws: int = 8
     draws_per_mode: int = 4
+    smoothing: float = SMOOTHING
     energies: int = 24
 
 
@@ -67,22 +72,20 @@ class _RunPlan:
     run: Run
     scan: Scan
     spread: Spread
+    tile: Tile
     window: tuple[float, float]
 
 
 @dataclass(frozen=True)
 class _Peaks:
-    """Modes as flat lists: fine point, mode, energy (meV), intensity, and slope (n, 2) in meV / r.l.u."""
+    """Modes, or bundles of them, as flat lists: fine point, number, energy (meV), intensity, slopes in meV / r.l.u."""
 
     point: torch.Tensor
-    mode: torch.Tensor
+    number: torch.Tensor
     energy: torch.Tensor
     weight: torch.Tensor
-    slope: torch.Tensor
-
-    def where(self, chosen: torch.Tensor) -> "_Peaks":
-        """Some of the modes."""
-        return _Peaks(*(getattr(self, f.name)[chosen] for f in fields(self)))
+    slope_x: torch.Tensor
+    slope_y: torch.Tensor
 
 
 class Simulator:
@@ -95,6 +98,8 @@ class Simulator:
         self.grid = tuple(_fine_axis(axis, study, self.sampling.zone_points) for axis in study.view.axes)
         x, y = np.meshgrid(*self.grid, indexing="ij")
         self._x, self._y = torch.as_tensor(x.ravel()), torch.as_tensor(y.ravel())
+        self._x32, self._y32 = self._x.float(), self._y.float()
+        self._steps = [float(g[1] - g[0]) for g in self.grid]
         self._axes = np.array([*(a.direction for a in study.view.axes), study.view.hidden_direction], float)
         self._plans = [self._plan(number, run) for number, run in enumerate(study.runs)]
         self._solvers = {name: ModeSolver(model) for name, model in study.models.items()}
@@ -118,10 +123,16 @@ class Simulator:
             (edges[0], edges[-1]),
             study.intrinsic_width,
             self.sampling.draws,
+            self.sampling.smoothing,
         )
-        beyond = spread.reach + 3 * spread.widest
-        window = (max(edges[0] - beyond, 1e-3), min(edges[-1] + beyond, 0.97 * run.ei))
-        return _RunPlan(run, scan, spread, window)
+        window = (max(edges[0] - spread.reach, 1e-3), min(edges[-1] + spread.reach, 0.97 * run.ei))
+        sigmas = [float(np.hypot(w, step / 12**0.5)) for w, step in zip(spread.widest, self._steps, strict=False)]
+        pixels = [
+            Bins.for_spots(axis.start - axis.width / 2, axis.width, axis.points, sigma)
+            for axis, sigma in zip(study.view.axes, sigmas, strict=True)
+        ]
+        slices = Bins.for_spots(float(edges[0]), float(edges[1] - edges[0]), len(edges) - 1, spread.widest[2])
+        return _RunPlan(run, scan, spread, Tile(pixels[0], pixels[1], slices), window)
 
     def _heights(self, model: SpinModel) -> list[np.ndarray] | None:
         """Heights of the sites along the hidden direction of each twin, None if modes disperse along one."""
@@ -191,17 +202,17 @@ class Simulator:
         solver = self.solver(model)
         flat = self._flat[model]
         tables = None if flat is None else self._tables(solver, values, flat)
+        slopes = [] if tables is None else [self._slopes(table) for table in tables]
         out = []
         for plan in self._plans:
-            slices, *pixels = self.study.shape[1:]
-            buffer = torch.zeros(slices + 2, *pixels)
-            peaks = self._dispersive(solver, values, plan) if tables is None else self._layered(tables, plan)
-            for batch in peaks:
-                faint = batch.weight < FAINT * batch.weight.mean()
-                self._deposit(plan, batch.where(faint), buffer, 1)
-                self._deposit(plan, batch.where(~faint), buffer, self.sampling.draws_per_mode)
-            widths = torch.as_tensor(self.study.view.energy_edges(plan.run.ei)).diff()
-            out.append(buffer[1:-1].double() / widths[:, None, None])
+            buffer = plan.tile.empty()
+            if tables is None:
+                found = self._dispersive(solver, values, plan)
+            else:
+                found = self._layered(tables, slopes, plan)
+            for peaks in found:
+                self._deposit(plan, peaks, buffer)
+            out.append(plan.tile.inner(buffer).double() / plan.tile.energy.width)
         return torch.stack(out).numpy()
 
     # ---- modes that are flat along the hidden axis ----------------------------------------------------------------
@@ -210,29 +221,45 @@ class Simulator:
         """Modes on the grid reduced to the magnetic zone, one table for each twin."""
         points = np.stack([self._x.numpy(), self._y.numpy()], -1) @ self._axes[:2]
         domains = [(twin.matrix, twin.fraction) for twin in self.study.twins]
-        return layer_tables(solver, values, points, self._axes, domains, heights)
+        tolerance = ALIKE * min(plan.spread.widest[2] for plan in self._plans)
+        return layer_tables(solver, values, points, self._axes, domains, heights, tolerance)
 
-    def _layered(self, tables: list[LayerTable], plan: _RunPlan) -> Iterator[_Peaks]:
+    def _layered(self, tables: list[LayerTable], slopes: list[torch.Tensor], plan: _RunPlan) -> Iterator[_Peaks]:
         low, high = plan.window
-        for table in tables:
-            slopes = self._slopes(table.energies[table.zone])
-            inside = (table.energies > low) & (table.energies < high) & table.carries
-            point, mode = inside[table.zone].nonzero(as_tuple=True)
-            for p, m in zip(point.split(CHUNK), mode.split(CHUNK), strict=True):
-                energy = table.energies[table.zone[p], m]
-                x, y = self._x[p], self._y[p]
+        for table, slope in zip(tables, slopes, strict=True):
+            bundles = table.bundles
+            inside = (table.carries & (bundles.energy > low) & (bundles.energy < high)).nonzero()[:, 0]
+            zone, chosen, copies, points = bundles.zone[inside], [], [], []
+            for block in table.blocks:
+                point = block.points[zone]
+                there = (point >= 0).nonzero()[:, 0]
+                chosen.append(inside[there])
+                points.append(point[there])
+                copies.append(torch.full_like(there, block.copy))
+            for bundle, copy, point in zip(
+                *(torch.cat(parts).split(CHUNK) for parts in (chosen, copies, points)), strict=True
+            ):
+                energy = bundles.energy[bundle]
+                x, y = self._x[point], self._y[point]
                 hidden = plan.scan.hidden(x, y, energy)
-                intensity = table.intensity(p, m, torch.stack([x, y, hidden], 1))
-                yield _Peaks(p, m, energy, intensity, slopes[p, m])
+                weight = table.intensity(bundle, copy, torch.stack([x, y, hidden], 1))
+                yield _Peaks(
+                    point, bundles.mode[bundle], energy.float(), weight, slope[bundle, 0], slope[bundle, 1]
+                )
 
-    def _slopes(self, energies: torch.Tensor) -> torch.Tensor:
-        """Slopes (n_points, n_modes, 2) of the bands on the fine grid, meV / r.l.u., by central differences.
+    def _slopes(self, table: LayerTable) -> torch.Tensor:
+        """Slopes of the bundles along the two axes, (n_bundles, 2) meV / r.l.u., by central differences.
 
         Bands are told apart by the order of their energies; where two cross, the slope is that of the sorted band.
         """
-        grid = energies.reshape(len(self.grid[0]), len(self.grid[1]), -1).float()
-        steps = [float(g[1] - g[0]) for g in self.grid]
-        return torch.stack(torch.gradient(grid, spacing=steps, dim=(0, 1)), -1).reshape(*energies.shape, 2)
+        shape = [len(g) for g in self.grid]
+        grid = table.energies[table.zone].float().reshape(*shape, -1)
+        inner = torch.arange(len(self._x)).reshape(shape)[1:-1, 1:-1]
+        slopes = torch.zeros(*table.energies.shape, 2)
+        for axis, step in enumerate(self._steps):
+            rise = (grid.roll(-1, axis) - grid.roll(1, axis)) / (2 * step)
+            slopes[table.zone[inner].ravel(), :, axis] = rise[1:-1, 1:-1].flatten(0, 1)
+        return table.bundles.mean(slopes)
 
     # ---- modes that disperse along the hidden axis ----------------------------------------------------------------
 
@@ -253,37 +280,40 @@ class Simulator:
                     weight = s_perp(modes) * share * twin.fraction
                     row, mode = (weight > 0).nonzero(as_tuple=True)
                     energy = modes.energies[row, mode]
-                    yield _Peaks(part[row], mode, energy, weight[row, mode].float(), torch.zeros(len(row), 2))
+                    flat = torch.zeros(len(row))
+                    yield _Peaks(part[row], mode, energy.float(), weight[row, mode].float(), flat, flat)
 
     # ---- into pixels ----------------------------------------------------------------------------------------------
 
-    def _deposit(self, plan: _RunPlan, peaks: _Peaks, buffer: torch.Tensor, draws: int) -> None:
-        """Add modes to a run's buffer, (slices + 2, x, y): the first and last slot take what falls outside."""
-        edges = torch.as_tensor(self.study.view.energy_edges(plan.run.ei), dtype=torch.float32)
-        last, pixels = len(edges), buffer[0].numel()
-        nearby = int(np.ceil(3.5 * plan.spread.widest / float(edges.diff().min())))
+    def _deposit(self, plan: _RunPlan, peaks: _Peaks, buffer: torch.Tensor) -> None:
+        """Add modes to a run's buffer."""
+        spread = plan.spread
+        uses = min(self.sampling.draws_per_mode, spread.draws)
         x_axis, y_axis = self.study.view.axes
-        cell = float((self.grid[0][1] - self.grid[0][0]) * (self.grid[1][1] - self.grid[1][0]))
-        scale = cell / (x_axis.width * y_axis.width) / draws
-        x0, y0, energy0 = self._x[peaks.point].float(), self._y[peaks.point].float(), peaks.energy.float()
-        padded = torch.cat([edges[:1] - 1e6, edges, edges[-1:] + 1e6])
-        for extra in range(draws):
-            draw = (peaks.mode * draws + extra) % self.sampling.draws
-            dx, dy, de, sigma = plan.spread.at(draw, peaks.point, energy0)
-            ix = ((x0 + dx - x_axis.start) / x_axis.width + 0.5).floor()
-            iy = ((y0 + dy - y_axis.start) / y_axis.width + 0.5).floor()
-            inside = (ix >= 0) & (ix < x_axis.points) & (iy >= 0) & (iy < y_axis.points)
-            pixel = (ix * y_axis.points + iy).long() * inside
-            weight = peaks.weight * inside * (0.5 * scale)
-            energy = energy0 + de + (plan.spread.jitter[draw, peaks.point] * peaks.slope).sum(1)
-            root = 0.7071067811865476 / sigma
-            first = (torch.bucketize(energy, edges) - nearby).clamp(0, last)
-            below = torch.erf((padded[first] - energy) * root)
-            for step in range(2 * nearby + 1):
-                slot = (first + step).clamp_max(last)
-                above = torch.erf((padded[slot + 1] - energy) * root)
-                buffer.view(-1).index_add_(0, slot * pixels + pixel, (above - below) * weight)
-                below = above
+        share = self._steps[0] * self._steps[1] / (x_axis.width * y_axis.width) / uses
+        cell_x, cell_y = (step**2 / 12 for step in self._steps)
+        bright = (peaks.weight > FAINT * peaks.weight.mean()).nonzero()[:, 0]
+        for part in bright.split(CHUNK):
+            point, energy = peaks.point[part], peaks.energy[part]
+            x, y, weight = self._x32[point], self._y32[point], peaks.weight[part] * share
+            slope_x, slope_y = peaks.slope_x[part], peaks.slope_y[part]
+            xx, xy, yy, xe, ye, ee = spread.covariance(point, energy)
+            # the fine point stands for its cell, over which the energy follows the slope
+            covariance = (
+                xx + cell_x,
+                xy,
+                yy + cell_y,
+                xe + cell_x * slope_x,
+                ye + cell_y * slope_y,
+                ee + cell_x * slope_x**2 + cell_y * slope_y**2,
+            )
+            if spread.draws == 1:
+                plan.tile.add(Spots(x, y, energy, weight, *covariance), buffer)
+                continue
+            for extra in range(uses):
+                draw = (peaks.number[part] * uses + extra) % spread.draws
+                dx, dy, de = spread.shift(point, draw, energy)
+                plan.tile.add(Spots(x + dx, y + dy, energy + de, weight, *covariance), buffer)
 
 
 def _fine_axis(axis: Axis, study: Study, zone_points: int) -> np.ndarray:

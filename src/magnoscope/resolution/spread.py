@@ -1,9 +1,11 @@
-"""Where the spectrometer puts a sharp mode: displacements in the view and a width in energy.
+"""Where the spectrometer puts a sharp mode: Gaussian spots about low-discrepancy draws.
 
-The resolution of a spectrometer setting does not depend on the Hamiltonian. For each fine point of the view a few
-low-discrepancy draws of its deviations are made once, for a handful of energy transfers, and kept as polynomials in
-energy transfer: any mode that turns up there later is displaced by them. What is left in energy is integrated
-analytically over the slices.
+The resolution of a spectrometer setting does not depend on the Hamiltonian, so what it does at each fine point of the
+view is prepared once, for a handful of energy transfers, and kept as polynomials in energy transfer. The Gaussian
+method needs one spot with Tobyfit's covariance for each mode, and no draw. The Monte Carlo method draws all deviations
+with their true shapes and smooths the draws by a spot with a share of the covariance (:data:`SMOOTHING`), as a kernel
+density estimate does: the draws are shrunk accordingly, so that mean and covariance are exact for any number of draws,
+and the shape becomes exact as draws are added and the share falls.
 """
 
 from dataclasses import dataclass
@@ -20,38 +22,56 @@ from .kinematics import Scan
 
 Method = Literal["gaussian", "montecarlo", "none"]
 DEGREE = 3
+SHOWN = [0, 1, 3]
+"""The two axes of the view and energy, of (x, y, hidden, energy)."""
+DIMENSIONS = 12
+"""One of the unit cube for each deviation and a second one for the moderator."""
+SMOOTHING = 0.5
+"""Share of the covariance that a Monte Carlo spot keeps with one draw per mode; it falls with the draws."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Draws of the resolution on fine points of one run.
+    """The resolution on the fine points of one run.
 
     Attributes
     ----------
-    coefficients : (n_draws, n_points, 4, DEGREE + 1) float32
-        Polynomials in ``(energy - centre) / scale`` of the displacement along the view's two axes (r.l.u.), in
-        energy (meV) and of the remaining standard deviation in energy (meV).
-    jitter : (n_draws, n_points, 2) float32
-        What of the displacement along the two axes only spreads a point over its cell of the fine grid (r.l.u.).
-    widest : float
-        Largest remaining standard deviation, meV.
+    shifts : (n_points, n_draws, 3, DEGREE + 1) float32
+        Polynomials in ``(energy - centre) / scale`` of the displacement along the view's two axes (r.l.u.) and in
+        energy (meV).
+    kernel : (n_points, 6, DEGREE + 1) float32
+        The same of a spot's covariance: xx, xy, yy, xe, ye, ee (r.l.u. and meV).
+    widest : (3,)
+        Largest standard deviations of a spot along the two axes and in energy.
     reach : float
-        Displacement in energy that one mode in a thousand exceeds, meV.
+        Displacement in energy that one mode in a thousand exceeds, spot included, meV.
     """
 
-    coefficients: torch.Tensor
-    jitter: torch.Tensor
+    shifts: torch.Tensor
+    kernel: torch.Tensor
     centre: float
     scale: float
-    widest: float
+    widest: tuple[float, float, float]
     reach: float
 
-    def at(self, draw: torch.Tensor, point: torch.Tensor, energy: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Displacements along axis 0, axis 1 and energy, and remaining width, at flat lists of modes."""
-        t = ((energy - self.centre) / self.scale)[:, None]
-        c = self.coefficients[draw, point]
-        value = ((c[..., 3] * t + c[..., 2]) * t + c[..., 1]) * t + c[..., 0]
-        return value[:, 0], value[:, 1], value[:, 2], value[:, 3].clamp_min(1e-3)
+    @property
+    def draws(self) -> int:
+        """Draws kept per point."""
+        return self.shifts.shape[1]
+
+    def _at(self, coefficients: torch.Tensor, energy: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        t = ((energy - self.centre) / self.scale).clamp(-1.5, 1.5)
+        c = coefficients.T.contiguous().unflatten(0, (-1, DEGREE + 1))
+        return tuple(((p[3] * t + p[2]) * t + p[1]) * t + p[0] for p in c)
+
+    def shift(self, point: torch.Tensor, draw: torch.Tensor, energy: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Displacements along axis 0, axis 1 and energy, for flat lists of modes."""
+        rows = self.shifts.flatten(0, 1).flatten(1).index_select(0, point * self.draws + draw)
+        return self._at(rows, energy)
+
+    def covariance(self, point: torch.Tensor, energy: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Covariance of the spots, xx, xy, yy, xe, ye, ee, for flat lists of modes."""
+        return self._at(self.kernel.flatten(1).index_select(0, point), energy)
 
 
 def sobol_on_grid(nx: int, ny: int, draws: int, dimension: int, seed: int) -> NDArray[np.float64]:
@@ -83,7 +103,8 @@ def make_spread(
     grid: tuple[NDArray[np.float64], NDArray[np.float64]],
     energies: tuple[float, float],
     intrinsic_width: float,
-    draws: int = 4,
+    draws: int = 8,
+    smoothing: float = SMOOTHING,
     seed: int = 0,
 ) -> Spread:
     """Prepare the resolution of one run.
@@ -101,43 +122,47 @@ def make_spread(
     intrinsic_width : float
         FWHM of a mode, meV.
     draws : int
-        Draws kept per point.
+        Draws kept per point (Monte Carlo only).
+    smoothing : float
+        Share of the covariance that the spots of the Monte Carlo method keep, 0 to 1.
     """
     x, y = (g.ravel() for g in np.meshgrid(*grid, indexing="ij"))
-    steps = [g[1] - g[0] for g in grid]
     low, high = energies[0], min(energies[1], 0.97 * setting.ei)
     centre, scale = (low + high) / 2, (high - low) / 2
     nodes = np.cos(np.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1))
-    u = sobol_on_grid(len(grid[0]), len(grid[1]), draws, {"gaussian": 4, "montecarlo": 13, "none": 2}[method], seed)
-    jitter = [(u[..., axis] - 0.5) * steps[axis] for axis in (0, 1)]
     intrinsic = (intrinsic_width / FWHM_PER_SIGMA) ** 2
     to_view = np.eye(4)
     to_view[:3, :3] = np.linalg.inv(scan.view).T
-    samples = np.empty((len(nodes), draws, len(x), 4))
+    if method == "montecarlo":
+        deviations = _deviations(setting, sobol_on_grid(len(grid[0]), len(grid[1]), draws, DIMENSIONS, seed))
+    else:
+        draws = 1
+    shifts = np.zeros((len(nodes), len(x), draws, 3))
+    kernel = np.zeros((len(nodes), len(x), 3, 3))
     for number, node in enumerate(nodes):
         energy = np.full(len(x), centre + scale * node)
-        samples[number, ..., 0], samples[number, ..., 1] = jitter
-        if method == "none":
-            samples[number, ..., 2], samples[number, ..., 3] = 0.0, np.sqrt(intrinsic)
-            continue
-        q = _reachable(scan, x, y, energy)
-        if method == "gaussian":
-            shift, width = _gaussian(to_view @ covariance(setting, q, energy) @ to_view.T, u[..., 2:])
-        else:
-            shift, width = _montecarlo(to_view @ linear_map(setting, q, energy), setting, u[..., 2:])
-        # a mode at the true point is recorded where the spectrometer believes it: true less deviation
-        samples[number, ..., :3] -= shift
-        samples[number, ..., 2] = -shift[..., 2]
-        samples[number, ..., 3] = np.sqrt(width**2 + intrinsic)
+        if method != "none":
+            q = _reachable(scan, x, y, energy)
+            full = (to_view @ covariance(setting, q, energy) @ to_view.T)[:, SHOWN][:, :, SHOWN]
+            kernel[number] = full if method == "gaussian" else smoothing * full
+        if method == "montecarlo":
+            # a mode at the true point is recorded where the spectrometer believes it: true less deviation
+            m = (to_view @ linear_map(setting, q, energy))[:, SHOWN]
+            shifts[number] = -np.sqrt(1 - smoothing) * np.einsum("nij,dnj->ndi", m[..., :-1], deviations[..., :-1])
+            # the time bin needs no draws: all of it goes into the spots
+            kernel[number, :, 2, 2] += (1 - smoothing) * m[:, 2, -1] ** 2 / 12
+        kernel[number, :, 2, 2] += intrinsic
+    widest = np.sqrt(kernel[..., [0, 1, 2], [0, 1, 2]].max((0, 1)))
     inverse = np.linalg.inv(np.vander(nodes, DEGREE + 1, increasing=True))
-    coefficients = np.einsum("cn,ndpk->dpkc", inverse, samples)
     return Spread(
-        coefficients=torch.as_tensor(coefficients.astype(np.float32)),
-        jitter=torch.as_tensor(np.stack(jitter, -1).astype(np.float32)),
+        shifts=torch.as_tensor(np.einsum("cn,npdk->pdkc", inverse, shifts).astype(np.float32)),
+        kernel=torch.as_tensor(
+            np.einsum("cn,npk->pkc", inverse, kernel[..., [0, 0, 1, 0, 1, 2], [0, 1, 1, 2, 2, 2]]).astype(np.float32)
+        ),
         centre=centre,
         scale=scale,
-        widest=float(samples[..., 3].max()),
-        reach=float(np.quantile(np.abs(samples[..., 2]), 0.999)),
+        widest=tuple(float(w) for w in widest),  # type: ignore[arg-type]
+        reach=float(np.quantile(np.abs(shifts[..., 2]), 0.999) + 3 * widest[2]),
     )
 
 
@@ -158,23 +183,10 @@ def _reachable(
     return np.nan_to_num(q)
 
 
-def _gaussian(c: NDArray[np.float64], u: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Displacements (draws, n, 3) in the view and energy, and the width of energy given the first two, (n,)."""
-    planar, cross, energy = c[:, :2, :2], c[:, :2, 3], c[:, 3, 3]
-    normal = special.ndtri(u)
-    shift = np.einsum("nij,dnj->dni", np.linalg.cholesky(planar), normal)
-    slope = np.linalg.solve(planar, cross[..., None])[..., 0]
-    width = np.sqrt(np.maximum(energy - np.einsum("ni,ni->n", slope, cross), 0))
-    return np.concatenate([shift, np.einsum("ni,dni->dn", slope, shift)[..., None]], -1), width
-
-
-def _montecarlo(
-    m: NDArray[np.float64], setting: Setting, u: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """As :func:`_gaussian`, with the true shape of each deviation; the time bin stays as a width."""
+def _deviations(setting: Setting, u: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Deviations with their true shapes from points (..., DIMENSIONS) of the unit cube, (..., 11)."""
     s = setting.spectrometer
-    deviations = np.sqrt(12 * setting.variances()[:10]) * (u[..., :10] - 0.5)
-    deviations[..., 0] = s.moderator.deviation(setting.moderator_energy or setting.ei, u[..., 0], u[..., 10])
+    deviations = np.sqrt(12 * setting.variances()) * (u[..., :11] - 0.5)
+    deviations[..., 0] = s.moderator.deviation(setting.moderator_energy or setting.ei, u[..., 0], u[..., 11])
     deviations[..., 3] = s.chopper(setting.package).quantile(setting.ei, setting.frequency, u[..., 3])
-    shift = np.einsum("nij,dnj->dni", m[:, [0, 1, 3], :10], deviations)
-    return shift, np.sqrt(m[:, 3, 10] ** 2 / 12)
+    return deviations

@@ -2,8 +2,11 @@
 
 Where heights z_i exist with d . n = z_j - z_i for every bond (:meth:`SpinModel.layer_heights`), a shift of q along n or
 by a reciprocal lattice vector, changes no more than the phase of each site. Sites of one ion at one height share their
-phase and their form factor; their amplitudes are summed once for every set of phases that occurs, and an intensity at
-any Q is then a sum over these few groups.
+phase and their form factor, so that the intensity at any Q of modes too close in energy to be told apart is
+
+    sum_ab (delta_ab - Qa Qb / Q^2) sum_gg' conj(c_g) c_g' T^ab_gg',    c_g = F_g(Q) exp(i Q . n z_g),
+
+with a matrix T of the groups g that is summed over the sites and these modes once, for every copy of the zone.
 """
 
 from collections.abc import Sequence
@@ -23,20 +26,55 @@ DARK = 1e-3
 
 
 @dataclass(frozen=True)
-class GroupAmplitudes:
-    """Amplitudes of the modes, summed over the sites of one ion at one height.
+class Bundles:
+    """Modes of the points of a zone, those of one point that are close in energy taken together.
 
     Attributes
     ----------
-    table : (n_copies, n_zone, n_modes, n_groups, n_components) complex64
-    components : list of int
-        Cartesian components that are not zero.
-    groups : list of (ion, height in Å)
+    zone, mode : (n_bundles,) int
+        Point of the zone, and number of the first mode.
+    energy : (n_bundles,) meV
+        Mean over the modes of a bundle.
+    number : (n_zone, n_modes) int
+        The bundle of each mode.
     """
 
-    table: torch.Tensor
-    components: list[int]
-    groups: list[tuple[str, float]]
+    zone: torch.Tensor
+    mode: torch.Tensor
+    energy: torch.Tensor
+    number: torch.Tensor
+
+    @classmethod
+    def of(cls, energies: torch.Tensor, tolerance: float) -> "Bundles":
+        """Bundle modes (n_zone, n_modes), energies falling, that are closer than ``tolerance`` meV to the first one."""
+        begins = torch.ones(energies.shape, dtype=torch.bool)
+        first = energies[:, 0]
+        for mode in range(1, energies.shape[1]):
+            begins[:, mode] = first - energies[:, mode] > tolerance
+            first = torch.where(begins[:, mode], energies[:, mode], first)
+        number = (begins.flatten().cumsum(0) - 1).reshape(energies.shape)
+        zone, mode = begins.nonzero(as_tuple=True)
+        return cls(zone, mode, _sum_rows(energies.reshape(-1, 1), number, mean=True)[:, 0], number)
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """Means (n_bundles, ...) of what each mode (n_zone, n_modes, ...) has."""
+        return _sum_rows(values.flatten(0, 1), self.number, mean=True)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Points of one copy of the zone.
+
+    Attributes
+    ----------
+    copy : int
+        Which set of phases they have.
+    points : (n_zone,) int
+        The point at each place of the zone, -1 where there is none.
+    """
+
+    copy: int
+    points: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -48,28 +86,39 @@ class LayerTable:
     fraction : float
         Volume fraction of the domain.
     energies : (n_zone, n_modes) meV
-    carries : (n_zone, n_modes) bool
-        False where a mode carries no intensity in any copy of the zone.
-    zone, copy : (n_points,)
-        Which point of the zone, and which set of phases, each point is.
+    bundles : Bundles
+    carries : (n_bundles,) bool
+        False where a bundle carries no intensity in any copy of the zone.
+    zone : (n_points,)
+        Which point of the zone each point is.
+    blocks : list of Block
+        The points sorted by the copy of the zone they lie in.
+    groups : list of (ion, height in Å)
+    components : list of int
+        Cartesian components in which the moments move.
+    matrix : (n_bundles, n_copies, n_pairs_of_components, n_groups^2) float32
+        T, as real numbers: real parts of g <= g', then imaginary parts of g < g'.
     turn : (3, 3)
         Takes coordinates along the axes to the domain's Cartesian frame, 1/Å.
     """
 
     fraction: float
     energies: torch.Tensor
+    bundles: Bundles
     carries: torch.Tensor
     zone: torch.Tensor
-    copy: torch.Tensor
-    amplitudes: GroupAmplitudes
+    blocks: list[Block]
+    groups: list[tuple[str, float]]
+    components: list[int]
+    matrix: torch.Tensor
     turn: NDArray[np.float64]
 
-    def intensity(self, point: torch.Tensor, mode: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
-        """S_perp with form factor, times the domain's fraction.
+    def intensity(self, bundle: torch.Tensor, copy: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
+        """S_perp with form factor of bundles, times the domain's fraction.
 
         Parameters
         ----------
-        point, mode : (n,)
+        bundle, copy : (n,) int
         coordinates : (n, 3)
             Along the two axes of the points and along the flat direction, r.l.u.; NaN where out of reach.
 
@@ -82,21 +131,27 @@ class LayerTable:
         place = coordinates.nan_to_num().float()
         q = place @ torch.as_tensor(self.turn, dtype=torch.float32)
         length = q.norm(dim=1)
-        unit = q[:, self.amplitudes.components] / length.clamp_min(1e-6)[:, None]
-        groups = self.amplitudes.groups
-        factors = {ion: form_factor(ion, length) for ion, _ in groups}
-        along = float(np.linalg.norm(self.turn[2]))
-        one = torch.ones_like(length)
-        phases = {height: torch.polar(one, place[:, 2] * (along * height)) for _, height in groups}
-        coefficient = torch.stack([phases[height] * factors[ion] for ion, height in groups], 1)
-        n_zone, n_modes = self.energies.shape
-        row = (self.copy[point] * n_zone + self.zone[point]) * n_modes + mode
-        table = self.amplitudes.table.reshape(-1, len(groups) * len(self.amplitudes.components))
-        amplitude = table.index_select(0, row).reshape(len(row), len(groups), len(self.amplitudes.components))
-        total = (coefficient[:, :, None] * amplitude).sum(1)
-        along_q = (total * unit).sum(1)
-        perpendicular = (total.real**2 + total.imag**2).sum(1) - (along_q.real**2 + along_q.imag**2)
-        return perpendicular.clamp_min(0) * reached * self.fraction
+        unit = (q[:, self.components] / length.clamp_min(1e-6)[:, None]).T.contiguous()
+        factors = {ion: form_factor(ion, length) for ion in {ion for ion, _ in self.groups}}
+        angles = place[:, 2] * float(np.linalg.norm(self.turn[2]))
+        real, imaginary = [], []
+        for g, (ion, height) in enumerate(self.groups):
+            for other, height_other in self.groups[g:]:
+                size = factors[ion] * factors[other]
+                if height_other == height:
+                    real.append(size)
+                else:
+                    real.append(size * torch.cos(angles * (height_other - height)))
+        for g, (ion, height) in enumerate(self.groups):
+            for other, height_other in self.groups[g + 1 :]:
+                imaginary.append(-factors[ion] * factors[other] * torch.sin(angles * (height_other - height)))
+        phases = torch.stack([*real, *imaginary], 1)
+        rows = self.matrix.flatten(0, 1).index_select(0, bundle * self.matrix.shape[1] + copy)
+        parts = torch.bmm(rows, phases[:, :, None])[:, :, 0].T.contiguous()
+        total = torch.zeros_like(length)
+        for pair, (a, b) in enumerate(_pairs(len(self.components))):
+            total += parts[pair] * (float(a == b) - unit[a] * unit[b])
+        return (total * reached).clamp_min(0) * self.fraction
 
 
 def layer_tables(
@@ -106,6 +161,7 @@ def layer_tables(
     axes: NDArray[np.float64],
     domains: Sequence[tuple[NDArray[np.float64], float]],
     heights: Sequence[NDArray[np.float64]],
+    tolerance: float = 0.0,
 ) -> list[LayerTable]:
     """Solve a model at points of a plane of Q, in every domain.
 
@@ -120,6 +176,8 @@ def layer_tables(
         Matrix and volume fraction of each.
     heights
         Of the sites along the flat direction of each domain, Å.
+    tolerance : float
+        Modes of one point that are closer in energy than this are bundled, meV.
 
     Raises
     ------
@@ -136,19 +194,53 @@ def layer_tables(
     modes = solver.solve(values, zone / supercell)
     check_stable(solver, values, modes)
     bosons = _boson_amplitudes(modes)
+    bundles = Bundles.of(modes.energies, tolerance)
     tables = []
     for alike in _alike(heights):
         phases, copies = _lattice_phases(model, np.concatenate([offsets[t] for t in alike]))
-        amplitudes = _group_amplitudes(model, bosons, phases, heights[alike[0]])
-        size = (amplitudes.table.real**2 + amplitudes.table.imag**2).sum((3, 4)).amax(0)
+        groups, components, matrix = _group_matrix(model, bosons, phases, heights[alike[0]], bundles)
+        size = matrix[:, :, [p for p, (a, b) in enumerate(_pairs(len(components))) if a == b]].sum(2)
+        size = size[:, :, _diagonal(len(groups))].sum(2).amax(1)
         carries = size > DARK * size.median()
         for t, copy in zip(alike, np.split(copies, len(alike)), strict=True):
-            matrix, fraction = domains[t]
-            turn = axes @ matrix.T @ model.lattice.reciprocal
+            fraction = domains[t][1]
+            turn = axes @ domains[t][0].T @ model.lattice.reciprocal
+            blocks = _blocks(offsets[t], copy, places[t].numpy(), len(zone))
             tables.append(
-                LayerTable(fraction, modes.energies, carries, places[t], torch.as_tensor(copy), amplitudes, turn)
+                LayerTable(
+                    fraction, modes.energies, bundles, carries, places[t], blocks, groups, components, matrix, turn
+                )
             )
     return tables
+
+
+def _pairs(count: int) -> list[tuple[int, int]]:
+    return [(a, b) for a in range(count) for b in range(a, count)]
+
+
+def _diagonal(count: int) -> list[int]:
+    return [n for n, (a, b) in enumerate(_pairs(count)) if a == b]
+
+
+def _sum_rows(rows: torch.Tensor, number: torch.Tensor, mean: bool = False) -> torch.Tensor:
+    """Sums of consecutive rows (n, ...) that share a number."""
+    flat = number.flatten()
+    total = rows.new_zeros(int(flat[-1]) + 1, *rows.shape[1:]).index_add_(0, flat, rows)
+    if not mean:
+        return total
+    return total / torch.bincount(flat).reshape(-1, *[1] * (rows.ndim - 1))
+
+
+def _blocks(offsets: NDArray[np.float64], copies: NDArray, places: NDArray, n_zone: int) -> list[Block]:
+    """Points sorted by the copy of the zone that they lie in."""
+    _, first, which = np.unique(offsets, axis=0, return_index=True, return_inverse=True)
+    blocks = []
+    for number, some in enumerate(first):
+        points = torch.full((n_zone,), -1)
+        own = np.flatnonzero(which.ravel() == number)
+        points[places[own]] = torch.as_tensor(own)
+        blocks.append(Block(int(copies[some]), points))
+    return blocks
 
 
 def _alike(heights: Sequence[NDArray[np.float64]]) -> list[list[int]]:
@@ -181,18 +273,35 @@ def _lattice_phases(model: SpinModel, offsets: NDArray[np.float64]) -> tuple[NDA
     return phases[first], alike.ravel()[which.ravel()]
 
 
-def _group_amplitudes(
-    model: SpinModel, bosons: torch.Tensor, phases: NDArray, heights: NDArray[np.float64]
-) -> GroupAmplitudes:
-    """Sum the sites' amplitudes within each group, for every set of phases."""
+def _group_matrix(
+    model: SpinModel, bosons: torch.Tensor, phases: NDArray, heights: NDArray[np.float64], bundles: Bundles
+) -> tuple[list[tuple[str, float]], list[int], torch.Tensor]:
+    """Groups, components and the matrix T of :class:`LayerTable`."""
     kinds = [(s.ion, round(float(h), 6)) for s, h in zip(model.sites, heights, strict=True)]
     groups = sorted(set(kinds))
-    member = np.array([[kind == g for kind in kinds] for g in groups], float)
     size = (bosons.real**2 + bosons.imag**2).sum((0, 1, 2))
     components = [c for c in range(3) if float(size[c]) > 1e-10 * float(size.sum())]
-    left = torch.as_tensor(phases[:, None] * member[None]).to(torch.complex64)  # (copies, groups, sites)
-    n_zone, n_sites, n_modes, _ = bosons.shape
-    right = bosons[..., components].permute(1, 0, 2, 3).reshape(n_sites, -1)
-    flat = left.reshape(-1, n_sites) @ right
-    table = flat.reshape(len(phases), len(groups), n_zone, n_modes, len(components)).permute(0, 2, 3, 1, 4)
-    return GroupAmplitudes(table.contiguous(), components, groups)
+    n_zone, _, n_modes, _ = bosons.shape
+    amplitudes: dict[tuple[int, int], torch.Tensor] = {}
+    for g, group in enumerate(groups):
+        own = [site for site, kind in enumerate(kinds) if kind == group]
+        left = torch.as_tensor(phases[:, own].T).to(torch.complex64)  # (sites, copies)
+        for c, component in enumerate(components):
+            right = bosons[:, own, :, component].transpose(1, 2).reshape(-1, len(own))
+            amplitudes[g, c] = right @ left  # (zone and mode, copies)
+    elements = [(g, h) for g in range(len(groups)) for h in range(g, len(groups))]
+    width = len(groups) ** 2
+    matrix = torch.empty(len(bundles.zone), len(phases), len(_pairs(len(components))), width)
+    for pair, (a, b) in enumerate(_pairs(len(components))):
+        position = len(elements)
+        for n, (g, h) in enumerate(elements):
+            product = amplitudes[g, a].conj() * amplitudes[h, b]
+            if a != b:
+                product = product + amplitudes[g, b].conj() * amplitudes[h, a]
+            # both (g, h) and (h, g) are in the sum
+            product = _sum_rows(torch.view_as_real(product).flatten(1), bundles.number).unflatten(1, (-1, 2))
+            matrix[:, :, pair, n] = product[..., 0] * (1 if g == h else 2)
+            if g != h:
+                matrix[:, :, pair, position] = product[..., 1] * 2
+                position += 1
+    return groups, components, matrix
