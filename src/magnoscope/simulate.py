@@ -1,11 +1,11 @@
 """From a study, a model and its parameters to a Spectrum.
 
 Modes are solved once per parameter set on a fine grid of the view; each mode of each fine point then becomes one
-Gaussian spot, or a few about draws of the resolution, that is integrated over pixels and slices; modes closer than the
-resolution can tell share a spot. Where the modes do not disperse along the direction that the view does not show (:meth:`SpinModel.layer_heights`), the grid is reduced to the
-magnetic zone, hit exactly, and serves every run, slice, twin and l: only phases and form factors change. Otherwise the
-modes are solved at the l of a number of energy transfers for each run, and weighted between them: slower by the number
-of runs times that of energies.
+Gaussian spot, corrected by a few about draws of the true resolution, that is integrated over pixels and slices; modes
+closer than the resolution can tell share a spot. Where the modes do not disperse along the direction that the view does
+not show (:meth:`SpinModel.layer_heights`), the grid is reduced to the magnetic zone, hit exactly, and serves every run,
+slice, twin and l: only phases and form factors change. Otherwise the modes are solved at the l of a number of energy
+transfers for each run, and weighted between them: slower by the number of runs times that of energies.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,11 +30,17 @@ from .study import Axis, Run, Study
 MARGIN = 0.08
 """How far (fraction of an axis' length) the fine grid goes beyond the view, for what the resolution carries in."""
 
+FARTHEST = 4.0
+"""Standard deviations in energy from beyond the slices that are still brought in."""
+
 CHUNK = 1 << 14
 """Fine points, or spots, worked on at a time: few enough to stay in the processor's cache."""
 
 ALIKE = 0.6
 """Modes of one point share a spot if their energies differ by less than this share of the spot's width in energy."""
+
+WIDTH_OF_CELL = 0.45
+"""Least standard deviation of a spot, in steps of the fine grid."""
 
 FAINT = 1e-4
 """Spots fainter than this share of the mean are left out."""
@@ -58,9 +64,9 @@ class Sampling:
         Energy transfers per run at which dispersive modes are solved (only where they disperse along the hidden axis).
     """
 
-    zone_points: int = 32
+    zone_points: int = 20
     draws: int = 8
-    draws_per_mode: int = 4
+    draws_per_mode: int = 2
     smoothing: float = SMOOTHING
     energies: int = 24
 
@@ -125,7 +131,8 @@ class Simulator:
             self.sampling.draws,
             self.sampling.smoothing,
         )
-        window = (max(edges[0] - spread.reach, 1e-3), min(edges[-1] + spread.reach, 0.97 * run.ei))
+        beyond = FARTHEST * spread.widest[2]
+        window = (max(edges[0] - beyond, 1e-3), min(edges[-1] + beyond, 0.97 * run.ei))
         sigmas = [float(np.hypot(w, step / 12**0.5)) for w, step in zip(spread.widest, self._steps, strict=False)]
         pixels = [
             Bins.for_spots(axis.start - axis.width / 2, axis.width, axis.points, sigma)
@@ -212,7 +219,8 @@ class Simulator:
                 found = self._layered(tables, slopes, plan)
             for peaks in found:
                 self._deposit(plan, peaks, buffer)
-            out.append(plan.tile.inner(buffer).double() / plan.tile.energy.width)
+            # differences of draws may leave a trace below zero
+            out.append(plan.tile.inner(buffer).double().clamp_min(0) / plan.tile.energy.width)
         return torch.stack(out).numpy()
 
     # ---- modes that are flat along the hidden axis ----------------------------------------------------------------
@@ -243,9 +251,7 @@ class Simulator:
                 x, y = self._x[point], self._y[point]
                 hidden = plan.scan.hidden(x, y, energy)
                 weight = table.intensity(bundle, copy, torch.stack([x, y, hidden], 1))
-                yield _Peaks(
-                    point, bundles.mode[bundle], energy.float(), weight, slope[bundle, 0], slope[bundle, 1]
-                )
+                yield _Peaks(point, bundles.mode[bundle], energy.float(), weight, slope[bundle, 0], slope[bundle, 1])
 
     def _slopes(self, table: LayerTable) -> torch.Tensor:
         """Slopes of the bundles along the two axes, (n_bundles, 2) meV / r.l.u., by central differences.
@@ -290,30 +296,38 @@ class Simulator:
         spread = plan.spread
         uses = min(self.sampling.draws_per_mode, spread.draws)
         x_axis, y_axis = self.study.view.axes
-        share = self._steps[0] * self._steps[1] / (x_axis.width * y_axis.width) / uses
-        cell_x, cell_y = (step**2 / 12 for step in self._steps)
+        share = self._steps[0] * self._steps[1] / (x_axis.width * y_axis.width)
         bright = (peaks.weight > FAINT * peaks.weight.mean()).nonzero()[:, 0]
         for part in bright.split(CHUNK):
             point, energy = peaks.point[part], peaks.energy[part]
             x, y, weight = self._x32[point], self._y32[point], peaks.weight[part] * share
             slope_x, slope_y = peaks.slope_x[part], peaks.slope_y[part]
-            xx, xy, yy, xe, ye, ee = spread.covariance(point, energy)
-            # the fine point stands for its cell, over which the energy follows the slope
-            covariance = (
-                xx + cell_x,
-                xy,
-                yy + cell_y,
-                xe + cell_x * slope_x,
-                ye + cell_y * slope_y,
-                ee + cell_x * slope_x**2 + cell_y * slope_y**2,
+            spots = spread.covariance(point, energy)
+            # the fine point stands for its cell, over which the energy follows the slope; a cell that the resolution
+            # does not blur is widened, so that no gaps show between cells
+            in_x, in_y = (
+                (WIDTH_OF_CELL * step) ** 2 - blur for step, blur in zip(self._steps, (spots[0], spots[2]), strict=True)
             )
-            if spread.draws == 1:
-                plan.tile.add(Spots(x, y, energy, weight, *covariance), buffer)
+            in_x, in_y = in_x.clamp_min(self._steps[0] ** 2 / 12), in_y.clamp_min(self._steps[1] ** 2 / 12)
+            cell: tuple[torch.Tensor | float, ...] = (
+                in_x,
+                0.0,
+                in_y,
+                in_x * slope_x,
+                in_y * slope_y,
+                in_x * slope_x**2 + in_y * slope_y**2,
+            )
+            whole = [c + more for c, more in zip(spots, cell, strict=True)]
+            plan.tile.add(Spots(x, y, energy, weight, *whole), buffer)
+            if not uses:
                 continue
+            kept = [c + more for c, more in zip(spread.covariance(point, energy, drawn=True), cell, strict=True)]
+            weight = weight / uses
             for extra in range(uses):
                 draw = (peaks.number[part] * uses + extra) % spread.draws
-                dx, dy, de = spread.shift(point, draw, energy)
-                plan.tile.add(Spots(x + dx, y + dy, energy + de, weight, *covariance), buffer)
+                for shape, sign in enumerate((1, -1)):
+                    dx, dy, de = spread.shift(point, draw, energy, shape)
+                    plan.tile.add(Spots(x + dx, y + dy, energy + de, sign * weight, *kept), buffer)
 
 
 def _fine_axis(axis: Axis, study: Study, zone_points: int) -> np.ndarray:

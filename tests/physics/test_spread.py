@@ -16,20 +16,22 @@ PLACE = (0.6, -0.4)
 INTRINSIC = 0.1
 
 
-def recorded(pcsmo, number, method, share):
-    """Displacements (n, 3) in h, k (r.l.u.) and energy (meV), the width left in energy, at one place and transfer."""
+def prepared(pcsmo, number, method, share, smoothing=0.5):
+    """The resolution, its points and draws as flat lists, at one place and energy transfer."""
     setting, scan = run_setting(pcsmo, number)
     # so small a grid that the resolution is the same all over it
     grid = tuple(np.linspace(p - 1e-4, p + 1e-4, SIDE) for p in PLACE)
     energies = (0.1 * setting.ei, 0.7 * setting.ei)
-    spread = make_spread(method, setting, scan, grid, energies, INTRINSIC, DRAWS)
+    spread = make_spread(method, setting, scan, grid, energies, INTRINSIC, DRAWS, smoothing)
     point = torch.arange(SIDE**2).repeat(DRAWS)
     draw = torch.arange(DRAWS).repeat_interleave(SIDE**2)
-    energy = torch.full((len(point),), share * setting.ei)
-    dx, dy, de, width = spread.at(draw, point, energy)
-    shifts = torch.stack([dx, dy, de], 1).double()
-    shifts[:, :2] -= spread.jitter[draw, point]
-    return shifts.numpy(), width.double().numpy(), spread
+    return spread, point, draw, torch.full((len(point),), share * setting.ei)
+
+
+def as_matrix(parts):
+    """3 x 3 from the upper triangle."""
+    xx, xy, yy, xe, ye, ee = (float(p[0]) for p in parts)
+    return np.array([[xx, xy, xe], [xy, yy, ye], [xe, ye, ee]])
 
 
 def expected_covariance(pcsmo, number, share):
@@ -41,33 +43,46 @@ def expected_covariance(pcsmo, number, share):
     return (to_view @ covariance(setting, q[None], [energy])[0] @ to_view.T)[np.ix_([0, 1, 3], [0, 1, 3])]
 
 
+def of_the_mode():
+    return np.diag([0, 0, (INTRINSIC / FWHM_PER_SIGMA) ** 2])
+
+
 @pytest.mark.parametrize("method", ["gaussian", "montecarlo"])
 @pytest.mark.parametrize(("number", "share"), [(0, 0.2), (3, 0.55), (5, 0.35)])
-def test_covariance_of_where_modes_are_recorded(pcsmo, method, number, share):
-    shifts, width, _ = recorded(pcsmo, number, method, share)
-    found = np.cov(shifts.T)
-    found[2, 2] += (width**2).mean() - (INTRINSIC / FWHM_PER_SIGMA) ** 2
+def test_covariance_is_that_of_the_linear_model(pcsmo, method, number, share):
+    spread, point, _, energy = prepared(pcsmo, number, method, share)
     expected = expected_covariance(pcsmo, number, share)
     size = np.sqrt(np.diag(expected))
-    # Q and energy are correlated, by more than the tolerance: the signs of the displacements matter
+    # Q and energy are correlated, by more than the tolerance: the signs matter
     assert np.abs(expected / np.outer(size, size) - np.eye(3)).max() > 0.05
+    found = as_matrix(spread.covariance(point, energy)) - of_the_mode()
+    assert_allclose(found / np.outer(size, size), expected / np.outer(size, size), atol=0.002)
+
+
+@pytest.mark.parametrize("shape", [0, 1], ids=["true", "normal"])
+@pytest.mark.parametrize(("number", "share"), [(0, 0.2), (3, 0.55), (5, 0.35)])
+@pytest.mark.parametrize("smoothing", [0.1, 0.6])
+def test_draws_and_the_spots_about_them_have_that_covariance_too(pcsmo, number, share, shape, smoothing):
+    spread, point, draw, energy = prepared(pcsmo, number, "montecarlo", share, smoothing)
+    shifts = torch.stack(spread.shift(point, draw, energy, shape), 1).double().numpy()
+    expected = expected_covariance(pcsmo, number, share)
+    size = np.sqrt(np.diag(expected))
+    found = np.cov(shifts.T) + as_matrix(spread.covariance(point, energy, drawn=True)) - of_the_mode()
     assert_allclose(found / np.outer(size, size), expected / np.outer(size, size), atol=0.02)
     assert_allclose(shifts.mean(0) / size, 0, atol=0.02)
 
 
 @pytest.mark.parametrize(("number", "share"), [(0, 0.2), (3, 0.5)])
 def test_late_neutrons_make_a_tail_to_low_energy_transfer(pcsmo, number, share):
-    shifts, _, _ = recorded(pcsmo, number, "montecarlo", share)
-    assert stats.skew(shifts[:, 2]) < -0.2
+    spread, point, draw, energy = prepared(pcsmo, number, "montecarlo", share)
+    true, normal = (spread.shift(point, draw, energy, shape)[2].numpy() for shape in (0, 1))
+    assert stats.skew(true) < -0.2
+    assert abs(stats.skew(normal)) < 0.02
+    # drawn at the same quantiles: what differs is small
+    assert np.corrcoef(true, normal)[0, 1] > 0.95
 
 
 def test_no_resolution_leaves_modes_where_they_are(pcsmo):
-    shifts, width, spread = recorded(pcsmo, 3, "none", 0.5)
-    assert_allclose(shifts, 0, atol=1e-9)
-    assert_allclose(width, INTRINSIC / FWHM_PER_SIGMA, rtol=1e-6)
-    # what is left spreads a point evenly over its cell of the grid
-    step = 2e-4 / (SIDE - 1)
-    jitter = spread.jitter.reshape(-1, 2).numpy() / step
-    assert np.abs(jitter).max() <= 0.5
-    assert_allclose(jitter.mean(0), 0, atol=0.01)
-    assert_allclose(jitter.var(0), 1 / 12, rtol=0.01)
+    spread, point, _, energy = prepared(pcsmo, 3, "none", 0.5)
+    assert spread.draws == 0
+    assert_allclose(as_matrix(spread.covariance(point, energy)), of_the_mode(), rtol=1e-6, atol=1e-12)

@@ -1,11 +1,12 @@
-"""Where the spectrometer puts a sharp mode: Gaussian spots about low-discrepancy draws.
+"""Where the spectrometer puts a sharp mode: Gaussian spots, and what the true shapes change about them.
 
 The resolution of a spectrometer setting does not depend on the Hamiltonian, so what it does at each fine point of the
 view is prepared once, for a handful of energy transfers, and kept as polynomials in energy transfer. The Gaussian
-method needs one spot with Tobyfit's covariance for each mode, and no draw. The Monte Carlo method draws all deviations
-with their true shapes and smooths the draws by a spot with a share of the covariance (:data:`SMOOTHING`), as a kernel
-density estimate does: the draws are shrunk accordingly, so that mean and covariance are exact for any number of draws,
-and the shape becomes exact as draws are added and the share falls.
+method needs one spot with Tobyfit's covariance for each mode, and no draw. The Monte Carlo method adds what differs: a
+spot about a low-discrepancy draw of all deviations with their true shapes, less one about the draw at the same
+quantiles of normal deviations (a control variate). The spots about draws keep a share of the covariance
+(:data:`SMOOTHING`) and the draws are shrunk accordingly, so that mean and covariance are those of Tobyfit for any
+number of draws, and the shape becomes exact as that share falls.
 """
 
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ SHOWN = [0, 1, 3]
 DIMENSIONS = 12
 """One of the unit cube for each deviation and a second one for the moderator."""
 SMOOTHING = 0.5
-"""Share of the covariance that a Monte Carlo spot keeps with one draw per mode; it falls with the draws."""
+"""Share of the covariance that the spots about draws keep, unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -36,23 +37,23 @@ class Spread:
 
     Attributes
     ----------
-    shifts : (n_points, n_draws, 3, DEGREE + 1) float32
-        Polynomials in ``(energy - centre) / scale`` of the displacement along the view's two axes (r.l.u.) and in
-        energy (meV).
-    kernel : (n_points, 6, DEGREE + 1) float32
-        The same of a spot's covariance: xx, xy, yy, xe, ye, ee (r.l.u. and meV).
+    full : (n_points, 6, DEGREE + 1) float32
+        Polynomials in ``(energy - centre) / scale`` of the covariance, xx, xy, yy, xe, ye, ee (r.l.u. and meV).
+    kept : (n_points, 6, DEGREE + 1) float32
+        The same of the spots about draws.
+    shifts : (n_points, n_draws, 2, 3, DEGREE + 1) float32
+        The same of the displacement along the view's two axes (r.l.u.) and in energy (meV), with the true shapes and
+        with normal ones; no draws in the Gaussian method.
     widest : (3,)
-        Largest standard deviations of a spot along the two axes and in energy.
-    reach : float
-        Displacement in energy that one mode in a thousand exceeds, spot included, meV.
+        Largest standard deviations along the two axes and in energy.
     """
 
+    full: torch.Tensor
+    kept: torch.Tensor
     shifts: torch.Tensor
-    kernel: torch.Tensor
     centre: float
     scale: float
     widest: tuple[float, float, float]
-    reach: float
 
     @property
     def draws(self) -> int:
@@ -64,14 +65,16 @@ class Spread:
         c = coefficients.T.contiguous().unflatten(0, (-1, DEGREE + 1))
         return tuple(((p[3] * t + p[2]) * t + p[1]) * t + p[0] for p in c)
 
-    def shift(self, point: torch.Tensor, draw: torch.Tensor, energy: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Displacements along axis 0, axis 1 and energy, for flat lists of modes."""
-        rows = self.shifts.flatten(0, 1).flatten(1).index_select(0, point * self.draws + draw)
+    def shift(
+        self, point: torch.Tensor, draw: torch.Tensor, energy: torch.Tensor, shape: int
+    ) -> tuple[torch.Tensor, ...]:
+        """Displacements along axis 0, axis 1 and energy, for flat lists of modes; shape 0 is the true, 1 normal."""
+        rows = self.shifts.flatten(0, 2).flatten(1).index_select(0, (point * self.draws + draw) * 2 + shape)
         return self._at(rows, energy)
 
-    def covariance(self, point: torch.Tensor, energy: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Covariance of the spots, xx, xy, yy, xe, ye, ee, for flat lists of modes."""
-        return self._at(self.kernel.flatten(1).index_select(0, point), energy)
+    def covariance(self, point: torch.Tensor, energy: torch.Tensor, drawn: bool = False) -> tuple[torch.Tensor, ...]:
+        """Covariance xx, xy, yy, xe, ye, ee, for flat lists of modes: in all, or of the spots about draws."""
+        return self._at((self.kept if drawn else self.full).flatten(1).index_select(0, point), energy)
 
 
 def sobol_on_grid(nx: int, ny: int, draws: int, dimension: int, seed: int) -> NDArray[np.float64]:
@@ -133,36 +136,40 @@ def make_spread(
     intrinsic = (intrinsic_width / FWHM_PER_SIGMA) ** 2
     to_view = np.eye(4)
     to_view[:3, :3] = np.linalg.inv(scan.view).T
-    if method == "montecarlo":
-        deviations = _deviations(setting, sobol_on_grid(len(grid[0]), len(grid[1]), draws, DIMENSIONS, seed))
-    else:
-        draws = 1
-    shifts = np.zeros((len(nodes), len(x), draws, 3))
-    kernel = np.zeros((len(nodes), len(x), 3, 3))
+    draws = draws if method == "montecarlo" else 0
+    if draws:
+        u = sobol_on_grid(len(grid[0]), len(grid[1]), draws, DIMENSIONS, seed)
+        deviations = np.stack([true_deviations(setting, u), np.sqrt(setting.variances()) * special.ndtri(u[..., :11])])
+        deviations = deviations[..., :10]  # the time bin needs no draws: all of it stays in the spots
+    shifts = np.zeros((len(nodes), len(x), draws, 2, 3))
+    full, kept = np.zeros((2, len(nodes), len(x), 3, 3))
     for number, node in enumerate(nodes):
         energy = np.full(len(x), centre + scale * node)
         if method != "none":
             q = _reachable(scan, x, y, energy)
-            full = (to_view @ covariance(setting, q, energy) @ to_view.T)[:, SHOWN][:, :, SHOWN]
-            kernel[number] = full if method == "gaussian" else smoothing * full
-        if method == "montecarlo":
+            full[number] = (to_view @ covariance(setting, q, energy) @ to_view.T)[:, SHOWN][:, :, SHOWN]
+        kept[number] = smoothing * full[number]
+        if draws:
             # a mode at the true point is recorded where the spectrometer believes it: true less deviation
             m = (to_view @ linear_map(setting, q, energy))[:, SHOWN]
-            shifts[number] = -np.sqrt(1 - smoothing) * np.einsum("nij,dnj->ndi", m[..., :-1], deviations[..., :-1])
-            # the time bin needs no draws: all of it goes into the spots
-            kernel[number, :, 2, 2] += (1 - smoothing) * m[:, 2, -1] ** 2 / 12
-        kernel[number, :, 2, 2] += intrinsic
-    widest = np.sqrt(kernel[..., [0, 1, 2], [0, 1, 2]].max((0, 1)))
+            shifts[number] = -np.sqrt(1 - smoothing) * np.einsum("nij,sdnj->ndsi", m[..., :10], deviations)
+            kept[number, :, 2, 2] += (1 - smoothing) * m[:, 2, 10] ** 2 / 12
+        for covariances in (full, kept):
+            covariances[number, :, 2, 2] += intrinsic
+    widest = np.sqrt(full[..., [0, 1, 2], [0, 1, 2]].max((0, 1)))
     inverse = np.linalg.inv(np.vander(nodes, DEGREE + 1, increasing=True))
+
+    def polynomials(values: NDArray[np.float64]) -> torch.Tensor:
+        return torch.as_tensor(np.moveaxis(np.tensordot(inverse, values, 1), 0, -1).astype(np.float32))
+
+    upper = [0, 0, 1, 0, 1, 2], [0, 1, 1, 2, 2, 2]
     return Spread(
-        shifts=torch.as_tensor(np.einsum("cn,npdk->pdkc", inverse, shifts).astype(np.float32)),
-        kernel=torch.as_tensor(
-            np.einsum("cn,npk->pkc", inverse, kernel[..., [0, 0, 1, 0, 1, 2], [0, 1, 1, 2, 2, 2]]).astype(np.float32)
-        ),
+        full=polynomials(full[..., upper[0], upper[1]]).contiguous(),
+        kept=polynomials(kept[..., upper[0], upper[1]]).contiguous(),
+        shifts=polynomials(shifts).contiguous(),
         centre=centre,
         scale=scale,
         widest=tuple(float(w) for w in widest),  # type: ignore[arg-type]
-        reach=float(np.quantile(np.abs(shifts[..., 2]), 0.999) + 3 * widest[2]),
     )
 
 
@@ -183,7 +190,7 @@ def _reachable(
     return np.nan_to_num(q)
 
 
-def _deviations(setting: Setting, u: NDArray[np.float64]) -> NDArray[np.float64]:
+def true_deviations(setting: Setting, u: NDArray[np.float64]) -> NDArray[np.float64]:
     """Deviations with their true shapes from points (..., DIMENSIONS) of the unit cube, (..., 11)."""
     s = setting.spectrometer
     deviations = np.sqrt(12 * setting.variances()) * (u[..., :11] - 0.5)

@@ -49,9 +49,9 @@ class Bundles:
         """Bundle modes (n_zone, n_modes), energies falling, that are closer than ``tolerance`` meV to the first one."""
         begins = torch.ones(energies.shape, dtype=torch.bool)
         first = energies[:, 0]
-        for mode in range(1, energies.shape[1]):
-            begins[:, mode] = first - energies[:, mode] > tolerance
-            first = torch.where(begins[:, mode], energies[:, mode], first)
+        for column in range(1, energies.shape[1]):
+            begins[:, column] = first - energies[:, column] > tolerance
+            first = torch.where(begins[:, column], energies[:, column], first)
         number = (begins.flatten().cumsum(0) - 1).reshape(energies.shape)
         zone, mode = begins.nonzero(as_tuple=True)
         return cls(zone, mode, _sum_rows(energies.reshape(-1, 1), number, mean=True)[:, 0], number)

@@ -1,0 +1,70 @@
+"""Spots cut into pixels and slices: nothing is lost, and each bin takes what the Gaussian has in it."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from scipy import stats
+
+from magnoscope.resolution.landing import Bins, Spots, Tile
+
+PIXELS, SLICES = Bins(-1.0, 0.05, 40, 5), Bins(10.0, 2.0, 8, 5)
+TILE = Tile(PIXELS, PIXELS, SLICES)
+
+
+def landed(covariance, x=0.013, y=-0.31, energy=17.3, tile=TILE):
+    (xx, xy, xe), (_, yy, ye), (_, _, ee) = covariance
+    numbers = (x, y, energy, 3.0, xx, xy, yy, xe, ye, ee)
+    buffer = tile.empty()
+    tile.add(Spots(*(torch.tensor([v], dtype=torch.float32) for v in numbers)), buffer)
+    return buffer, tile.inner(buffer).numpy()
+
+
+def drawn(covariance, centre, count=4_000_000):
+    points = np.random.default_rng(3).multivariate_normal(centre, covariance, count)
+    edges = [b.start + b.width * np.arange(b.count + 1) for b in (PIXELS, PIXELS, SLICES)]
+    return 3.0 * np.histogramdd(points, edges)[0].transpose(2, 0, 1) / count
+
+
+def correlated(sigma, correlation):
+    return np.outer(sigma, sigma) * correlation
+
+
+@pytest.mark.parametrize(
+    ("correlation", "misplaced"),
+    # the energy within a pixel is taken as normal, with the exact mean and variance: exact without correlation, and a
+    # few percent of a spot in neighbouring bins where energy follows an axis over more than a slice within a pixel
+    [
+        (np.eye(3), 0.004),
+        (np.array([[1, 0, 0.9], [0, 1, 0], [0.9, 0, 1]]), 0.04),
+        (np.array([[1, 0.6, -0.5], [0.6, 1, -0.6], [-0.5, -0.6, 1]]), 0.06),
+    ],
+)
+def test_shares_of_a_spot_are_those_of_the_gaussian(correlation, misplaced):
+    covariance = correlated([0.02, 0.03, 1.1], correlation)
+    _, found = landed(covariance)
+    assert np.abs(found - drawn(covariance, (0.013, -0.31, 17.3))).sum() / 3.0 < misplaced
+
+
+def test_one_direction_is_exact():
+    _, found = landed(np.diag([0.02**2, 1e-8, 1e-4]))
+    edges = PIXELS.start + PIXELS.width * np.arange(41)
+    expected = 3.0 * np.diff(stats.norm(0.013, 0.02).cdf(edges))
+    assert_allclose(found.sum((0, 2)), expected, atol=1e-4)
+
+
+def test_nothing_is_lost_wherever_a_spot_lies():
+    rng = np.random.default_rng(4)
+    for _ in range(50):
+        sigma = np.array([0.04, 0.04, 2.0]) * rng.uniform(0.01, 1, 3)
+        factor = np.linalg.cholesky(np.eye(3) + 0.4 * (1 - np.eye(3)) * rng.choice([-1, 1]) * 0.9)
+        covariance = correlated(sigma, factor @ factor.T)
+        buffer, inner = landed(covariance, *rng.uniform([-1.2, -1.2, 4], [1.2, 1.2, 30]))
+        assert np.isfinite(inner).all()
+        assert (inner >= 0).all()
+        assert abs(float(buffer.double().sum()) - 3.0) < 1e-4
+
+
+def test_far_outside_nothing_reaches_the_tile():
+    _, inner = landed(np.diag([0.01**2, 0.01**2, 0.3]), x=1.6, y=-1.7, energy=60.0)
+    assert inner.sum() == 0
