@@ -39,7 +39,7 @@ CHUNK = 1 << 14
 ALIKE = 0.6
 """Modes of one point share a spot if their energies differ by less than this share of the spot's width in energy."""
 
-WIDTH_OF_CELL = 0.45
+WIDTH_OF_CELL = 0.4
 """Least standard deviation of a spot, in steps of the fine grid."""
 
 FAINT = 1e-4
