@@ -45,6 +45,9 @@ WIDTH_OF_CELL = 0.4
 FAINT = 1e-4
 """Spots fainter than this share of the mean are left out."""
 
+DRAWN = 0.3
+"""Spots fainter than this share of the mean stay Gaussian: the draws' correction to them would be lost in its noise."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -297,7 +300,8 @@ class Simulator:
         uses = min(self.sampling.draws_per_mode, spread.draws)
         x_axis, y_axis = self.study.view.axes
         share = self._steps[0] * self._steps[1] / (x_axis.width * y_axis.width)
-        bright = (peaks.weight > FAINT * peaks.weight.mean()).nonzero()[:, 0]
+        mean = peaks.weight.mean()
+        bright = (peaks.weight > FAINT * mean).nonzero()[:, 0]
         for part in bright.split(CHUNK):
             point, energy = peaks.point[part], peaks.energy[part]
             x, y, weight = self._x32[point], self._y32[point], peaks.weight[part] * share
@@ -322,9 +326,12 @@ class Simulator:
             if not uses:
                 continue
             kept = [c + more for c, more in zip(spread.covariance(point, energy, drawn=True), cell, strict=True)]
-            weight = weight / uses
+            drawn = (peaks.weight[part] > DRAWN * mean).nonzero()[:, 0]
+            point, number, *about = (t[drawn] for t in (point, peaks.number[part], x, y, energy, weight / uses))
+            kept = [k[drawn] for k in kept]
+            x, y, energy, weight = about
             for extra in range(uses):
-                draw = (peaks.number[part] * uses + extra) % spread.draws
+                draw = (number * uses + extra) % spread.draws
                 for shape, sign in enumerate((1, -1)):
                     dx, dy, de = spread.shift(point, draw, energy, shape)
                     plan.tile.add(Spots(x + dx, y + dy, energy + de, sign * weight, *kept), buffer)
