@@ -3,10 +3,12 @@
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 
 from ..errors import InstrumentError
 from .chopper import FermiChopper
-from .moderator import Moderator
+from .files import read_instrument
+from .moderator import Pulse
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Spectrometer:
     chopper_sample: float
     aperture_chopper: float
     aperture: tuple[float, float]
-    moderator: Moderator
+    moderator: Pulse
     choppers: dict[str, FermiChopper]
     detectors: Detectors
 
@@ -61,29 +63,51 @@ def presets() -> list[str]:
     return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
 
 
-def load_spectrometer(name: str) -> Spectrometer:
-    """An instrument that ships, by name (such as ``"maps-v1"``).
+def load_spectrometer(name: str, folder: Path | None = None) -> Spectrometer:
+    """An instrument that ships, by name (such as ``"maps-v1"``), or that of a TOML file, by its path.
+
+    Parameters
+    ----------
+    name : str
+        Ends in ``.toml`` where it is a file.
+    folder : Path
+        What the path of a file is relative to; the current folder unless told.
 
     Raises
     ------
     InstrumentError
-        If there is none of that name.
+        If there is none of that name, or the file cannot be read or holds a mistake.
     """
-    if name not in presets():
-        raise InstrumentError(f"there is no instrument {name}; the package has {', '.join(presets())}")
-    table = tomllib.loads((resources.files(__package__) / "presets" / f"{name}.toml").read_text("utf-8"))
-    chopper = {
-        key: FermiChopper(key, slit=c["slit"], radius=c["radius"], curvature=c.get("curvature", float("inf")))
-        for key, c in table["chopper"].items()
-    }
+    if name.endswith(".toml"):
+        path = (folder or Path()) / name
+        try:
+            text = path.read_text("utf-8")
+        except FileNotFoundError:
+            raise InstrumentError(f"there is no instrument file {path}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise InstrumentError(f"instrument file {path} cannot be read: {error}") from None
+    elif name in presets():
+        text = (resources.files(__package__) / "presets" / f"{name}.toml").read_text("utf-8")
+    else:
+        raise InstrumentError(
+            f"there is no instrument {name}; the package has {', '.join(presets())}, a file must end in .toml"
+        )
+    try:
+        tables = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InstrumentError(f"{name} is not a TOML file: {error}") from None
+    table = read_instrument(tables, name)
     return Spectrometer(
-        name=table["name"],
-        citation=table["citation"],
-        moderator_chopper=table["moderator_chopper"],
-        chopper_sample=table["chopper_sample"],
-        aperture_chopper=table["aperture_chopper"],
-        aperture=tuple(table["aperture"]),
-        moderator=Moderator(**table["moderator"]),
-        choppers=chopper,
-        detectors=Detectors(**table["detectors"]),
+        name=table.name,
+        citation=table.citation,
+        moderator_chopper=table.moderator_chopper,
+        chopper_sample=table.chopper_sample,
+        aperture_chopper=table.aperture_chopper,
+        aperture=(table.aperture[0], table.aperture[1]),
+        moderator=table.moderator.pulse(),
+        choppers={
+            key: FermiChopper(key, slit=c.slit, radius=c.radius, curvature=c.curvature)
+            for key, c in table.chopper.items()
+        },
+        detectors=Detectors(**table.detectors.model_dump()),
     )

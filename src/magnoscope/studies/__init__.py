@@ -83,7 +83,7 @@ def parse_study(text: str, where: str = "study") -> Study:
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, or a number of thousands of digits
         raise StudyError(f"{where} is not a TOML file: {error}") from None
     try:
-        return _build(StudyFile.model_validate(tables), tables)
+        return _build(StudyFile.model_validate(tables), tables, Path(where).parent)
     except ValidationError as error:
         mistakes = [_mistake(details, tables) for details in error.errors()]
         # a misspelt key is both unknown and missing: the unknown one is where to look
@@ -119,7 +119,7 @@ def _located(text: str, where: str, mistake: Mistake) -> str:
     return f"{where}{f', line {line}' if line else ''}: {key + ': ' if key else ''}{mistake}"
 
 
-def _build(file: StudyFile, tables: dict[str, object]) -> Study:
+def _build(file: StudyFile, tables: dict[str, object], folder: Path) -> Study:
     lattice = Lattice(**file.lattice.model_dump())
     try:
         volume = np.linalg.det(lattice.direct) / (lattice.a * lattice.b * lattice.c)
@@ -149,7 +149,7 @@ def _build(file: StudyFile, tables: dict[str, object]) -> Study:
         for name, table in file.models.items()
     }
     try:
-        spectrometer = load_spectrometer(file.instrument.preset)
+        spectrometer = load_spectrometer(file.instrument.preset, folder)
     except InstrumentError as error:
         raise Mistake(("instrument", "preset"), str(error)) from None
     try:

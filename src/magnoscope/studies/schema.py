@@ -186,7 +186,7 @@ class ModelTable(Table):
 
 
 class InstrumentTable(Table):
-    """The spectrometer, by the name of one that ships, and the sample in it."""
+    """The spectrometer, by the name of one that ships or the path of an instrument file, and the sample in it."""
 
     preset: str
     package: str
