@@ -16,6 +16,7 @@ from math import gcd
 import numpy as np
 import torch
 
+from .errors import StudyError
 from .hamiltonian import SpinModel
 from .machine import one_thread
 from .resolution.kinematics import Scan
@@ -38,6 +39,13 @@ CHUNK = 1 << 14
 
 ALIKE = 0.6
 """Modes of one point share a spot if their energies differ by less than this share of the spot's width in energy."""
+
+STEEP = 1.7
+"""How much wider than the resolution a spot may be in energy, because its band is steep."""
+
+SMALLEST_TOLERANCE = 0.002
+MOST_REFINEMENTS = 4
+"""Steps of :meth:`Sampling.finer` that are tried for a tolerance."""
 
 WIDTH_OF_CELL = 0.4
 """Least standard deviation of a spot, in steps of the fine grid."""
@@ -72,6 +80,16 @@ class Sampling:
     draws_per_mode: int = 2
     smoothing: float = SMOOTHING
     energies: int = 24
+
+    def finer(self) -> "Sampling":
+        """About eight times the spots: a grid finer by half, twice the draws, less of the covariance in their spots."""
+        return Sampling(
+            zone_points=-(-3 * self.zone_points // 2),
+            draws=2 * self.draws,
+            draws_per_mode=2 * self.draws_per_mode,
+            smoothing=self.smoothing / 2,
+            energies=-(-3 * self.energies // 2),
+        )
 
 
 @dataclass(frozen=True)
@@ -141,7 +159,7 @@ class Simulator:
             Bins.for_spots(axis.start - axis.width / 2, axis.width, axis.points, sigma)
             for axis, sigma in zip(study.view.axes, sigmas, strict=True)
         ]
-        slices = Bins.for_spots(float(edges[0]), float(edges[1] - edges[0]), len(edges) - 1, spread.widest[2])
+        slices = Bins.for_spots(float(edges[0]), float(edges[1] - edges[0]), len(edges) - 1, STEEP * spread.widest[2])
         return _RunPlan(run, scan, spread, Tile(pixels[0], pixels[1], slices), window)
 
     def _heights(self, model: SpinModel) -> list[np.ndarray] | None:
@@ -302,7 +320,7 @@ class Simulator:
         share = self._steps[0] * self._steps[1] / (x_axis.width * y_axis.width)
         mean = peaks.weight.mean()
         bright = (peaks.weight > FAINT * mean).nonzero()[:, 0]
-        for part in bright.split(CHUNK):
+        for part in bright.split(max(16, CHUNK * 27 // plan.tile.window)):
             point, energy = peaks.point[part], peaks.energy[part]
             x, y, weight = self._x32[point], self._y32[point], peaks.weight[part] * share
             slope_x, slope_y = peaks.slope_x[part], peaks.slope_y[part]
@@ -354,3 +372,41 @@ def simulate(
 ) -> Spectrum:
     """The spectrum of one model: ``simulate(study, "goodenough", JF1=-11.0)``; see :class:`Simulator`."""
     return Simulator(study, resolution, sampling)(model, parameters)
+
+
+def converged(
+    study: Study, model: str, resolution: Method, tolerance: float, **parameters: float
+) -> tuple[Simulator, Spectrum, float]:
+    """The spectrum of one model, sampled ever finer until that changes it by no more than the tolerance.
+
+    Parameters
+    ----------
+    tolerance : float
+        Relative L2 distance of an image from the next finer one; the finer one is returned.
+
+    Returns
+    -------
+    simulator, spectrum, distance
+
+    Raises
+    ------
+    StudyError
+        If the tolerance is out of range, or not met by the finest sampling that is tried.
+    """
+    if not SMALLEST_TOLERANCE <= tolerance < 1:
+        raise StudyError(f"a tolerance of {tolerance:g} cannot be met; give one from {SMALLEST_TOLERANCE:g} to below 1")
+    simulator = Simulator(study, resolution)
+    spectrum, distance = simulator(model, parameters), np.inf
+    for _ in range(MOST_REFINEMENTS):
+        simulator = Simulator(study, resolution, simulator.sampling.finer())
+        finer = simulator(model, parameters)
+        both = finer.valid & spectrum.valid
+        size = float(np.sqrt((finer.signal[both] ** 2).sum()))
+        distance = float(np.sqrt(((finer.signal[both] - spectrum.signal[both]) ** 2).sum())) / max(size, 1e-30)
+        spectrum = finer
+        if distance <= tolerance:
+            return simulator, spectrum, distance
+    raise StudyError(
+        f"the tolerance {tolerance:g} is not met at {simulator.sampling.zone_points} points a zone (the last step "
+        f"still changed the image by {distance:.2g}); give a larger one"
+    )

@@ -7,10 +7,11 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+from magnoscope.errors import StudyError
 from magnoscope.resolution.deviations import covariance
 from magnoscope.resolution.kinematics import wavevector
 from magnoscope.resolution.setting import run_setting
-from magnoscope.simulate import Sampling, Simulator, simulate
+from magnoscope.simulate import Sampling, Simulator, converged, simulate
 from magnoscope.spinwave import ModeSolver, s_perp
 from magnoscope.studies import parse_study
 from magnoscope.study import Run
@@ -314,3 +315,26 @@ def test_simulation_repeats_itself(sheets, spectra):
     assert np.array_equal(again.signal, spectra["gaussian"].signal)
     changed = simulate(sheets, "sheets", Ja=-2.5)
     assert relative(changed.signal, spectra["gaussian"].signal) > 0.05
+
+
+@pytest.mark.parametrize("method", ["gaussian", "montecarlo"])
+def test_a_tolerance_is_met(sheets, method):
+    simulator, spectrum, distance = converged(sheets, "sheets", method, 0.05)
+    assert distance <= 0.05
+    assert simulator.sampling.zone_points > Sampling().zone_points
+    finest = Simulator(sheets, method, Sampling(96, 32, 16, 0.1))("sheets").signal
+    assert relative(spectrum.signal, finest) < 0.05
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -1.0, 1e-5, 1.0, float("nan")])
+def test_a_tolerance_out_of_range_is_refused(sheets, tolerance):
+    with pytest.raises(StudyError, match="tolerance"):
+        converged(sheets, "sheets", "gaussian", tolerance)
+
+
+def test_pixels_far_smaller_than_the_resolution():
+    # windows of many pixels and slices, worked on in small lots
+    fine = Simulator(study_with(slices=240), "gaussian")("sheets").signal
+    coarse = Simulator(study_with(slices=60), "gaussian")("sheets").signal
+    together = fine.reshape(fine.shape[0], 60, 4, *fine.shape[2:]).mean(2)
+    assert relative(together, coarse) < 0.02

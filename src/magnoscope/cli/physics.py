@@ -11,7 +11,7 @@ from ..errors import InstrumentError, StudyError
 from ..io.images import write_spectrum
 from ..resolution.deviations import covariance
 from ..resolution.setting import run_setting
-from ..simulate import Simulator
+from ..simulate import Simulator, converged
 from ..spectrum import counted
 from ..spinwave import ModeSolver, check_stable, s_perp, zone_grid
 from ..studies import load_study
@@ -125,6 +125,10 @@ def simulate(
         float | None, typer.Option("--noise", help="Count with so many counts per pixel on average.")
     ] = None,
     seed: SeedOption = 0,
+    tolerance: Annotated[
+        float | None,
+        typer.Option("--tolerance", help="Sample finer until that changes the image by less (relative L2), e.g. 0.02."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Simulate a model's spectrum on the study's tiles; NaN where there is no detector."""
@@ -134,14 +138,28 @@ def simulate(
     if noise is not None and not 0 < noise <= MOST_COUNTS:
         raise StudyError(f"--noise {noise:g} is not a number of counts; give a positive mean per pixel, such as 5")
     writable(output, ".npy", ".h5")
-    simulator = Simulator(found, method.value)
-    spectrum = simulator(model, changes)
+    distance = None
+    if tolerance is None:
+        simulator = Simulator(found, method.value)
+        spectrum = simulator(model, changes)
+    else:
+        simulator, spectrum, distance = converged(found, model, method.value, tolerance, **changes)
     if noise is not None:
         spectrum = counted(spectrum, noise, seed)
     values = dict(zip([p.name for p in found.model(model).parameters], found.model(model).values(changes), strict=True))
     about = {"model": model, "resolution": method.value, **{f"parameter_{k}": float(v) for k, v in values.items()}}
     write_spectrum(spectrum, output, about, simulator.hidden_axis())
     if as_json:
-        print_json({"file": str(output), "model": model, "parameters": {k: float(v) for k, v in values.items()}})
-    else:
-        print(f"{output}: {model}, " + ", ".join(f"{k} = {v:g}" for k, v in values.items()))
+        summary: dict[str, object] = {
+            "file": str(output),
+            "model": model,
+            "parameters": {k: float(v) for k, v in values.items()},
+        }
+        if distance is not None:
+            summary |= {"zone_points": simulator.sampling.zone_points, "distance": distance}
+        print_json(summary)
+        return
+    print(f"{output}: {model}, " + ", ".join(f"{k} = {v:g}" for k, v in values.items()))
+    if distance is not None:
+        points = simulator.sampling.zone_points
+        print(f"the last refinement, to {points} points a zone, changed the image by {100 * distance:.2g} %")

@@ -59,7 +59,7 @@ class Bins:
     def for_spots(cls, start: float, width: float, count: int, sigma: float) -> "Bins":
         """Bins from the edge ``start`` on, with a window wide enough for spots of this standard deviation."""
         half = max(1, -(-int(1000 * (REACH * sigma / width - 0.5)) // 1000))
-        return cls(start, width, count, 2 * min(half, 12) + 1)
+        return cls(start, width, count, 2 * min(half, 40) + 1)
 
     @property
     def padding(self) -> int:
@@ -117,6 +117,11 @@ class Tile:
     x: Bins
     y: Bins
     energy: Bins
+
+    @property
+    def window(self) -> int:
+        """Bins that one spot may touch."""
+        return self.x.window * self.y.window * self.energy.window
 
     def empty(self) -> torch.Tensor:
         """A buffer for :meth:`add`, float32."""
