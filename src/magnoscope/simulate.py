@@ -40,10 +40,8 @@ CHUNK = 1 << 14
 ALIKE = 0.6
 """Modes of one point share a spot if their energies differ by less than this share of the spot's width in energy."""
 
-STEEP = 1.7
-"""How much wider than the resolution a spot may be in energy, because its band is steep."""
-
 SMALLEST_TOLERANCE = 0.002
+
 MOST_REFINEMENTS = 4
 """Steps of :meth:`Sampling.finer` that are tried for a tolerance."""
 
@@ -159,7 +157,7 @@ class Simulator:
             Bins.for_spots(axis.start - axis.width / 2, axis.width, axis.points, sigma)
             for axis, sigma in zip(study.view.axes, sigmas, strict=True)
         ]
-        slices = Bins.for_spots(float(edges[0]), float(edges[1] - edges[0]), len(edges) - 1, STEEP * spread.widest[2])
+        slices = Bins.for_spots(float(edges[0]), float(edges[1] - edges[0]), len(edges) - 1, spread.widest[2])
         return _RunPlan(run, scan, spread, Tile(pixels[0], pixels[1], slices), window)
 
     def _heights(self, model: SpinModel) -> list[np.ndarray] | None:

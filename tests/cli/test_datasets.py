@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zarr
 
-from magnoscope.dataset.build import simulate_chunk
+from magnoscope.dataset.build import dask_client, simulate_chunk
 from magnoscope.study import Study
 
 Refuse = Callable[..., str]
@@ -208,3 +208,9 @@ def test_training_that_cannot_start(
     root.attrs["per_class"] = 2
     assert "is too small" in refuse(*words)
     assert {entry.name for entry in tmp_path.iterdir()} == {"copy.zarr"}
+
+
+def test_a_local_cluster_has_as_many_workers_as_asked_for() -> None:
+    # three: neither the default nor likely the number of cores
+    with dask_client(3, None) as client:
+        assert len(client.scheduler_info()["workers"]) == 3

@@ -66,7 +66,7 @@ def _connect(scheduler: str) -> Client:
 
 
 @contextmanager
-def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
+def dask_client(workers: int, scheduler: str | None) -> Iterator[Client]:
     """A client of a scheduler that runs already, or of a local cluster."""
     if scheduler is not None:
         with _connect(scheduler) as client:
@@ -74,7 +74,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
         return
     with (
         dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}),
-        LocalCluster(workers, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
     ):
         yield client
@@ -143,7 +143,7 @@ def build(
     report(f"{done} of {total} images there already" if done else f"{total} images to simulate")
     if not todo:
         return root
-    with _client(min(workers, len(todo)), scheduler) as client:
+    with dask_client(min(workers, len(todo)), scheduler) as client:
         report(f"Dask dashboard: {client.dashboard_link}")
         started, fresh, rejected, last = time.monotonic(), 0, 0, 0.0
         futures = {

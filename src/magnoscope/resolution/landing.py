@@ -142,12 +142,17 @@ class Tile:
         ee = (spots.ee - spots.xe * slope_ex - slope_ey * slope_ey * yy).clamp_min(1e-8)
 
         ix, share_x, mean_x, variance_x = self.x.cut(spots.x, sigma_x)  # (n,), (wx, n) ..
-        centre_y, sigma_y = spots.y[None], yy.sqrt()[None]
-        if bool((slope_yx.abs() * sigma_x > ALONG * sigma_y).any()):
-            centre_y = centre_y + slope_yx * mean_x
-        iy, share_y, mean_y, variance_y = self.y.cut(centre_y, sigma_y)  # (wx or 1, n), (wy, wx or 1, n) ..
-        energy = spots.energy + slope_ex * mean_x + slope_ey * mean_y
-        spread = (ee + slope_ex**2 * variance_x + slope_ey**2 * variance_y).sqrt()
+        if bool((slope_yx.abs() * sigma_x > ALONG * yy.sqrt()).any()):
+            # what is left to y within a pixel of x: its own part, and what it follows x by
+            in_y, own = yy + slope_yx**2 * variance_x, slope_ey * yy + slope_ex * slope_yx * variance_x
+            centre_y = spots.y + slope_yx * mean_x
+        else:
+            in_y, own, centre_y = yy[None], (slope_ey * yy)[None], spots.y[None]
+        iy, share_y, mean_y, variance_y = self.y.cut(centre_y, in_y.sqrt())  # (wx or 1, n), (wy, wx or 1, n) ..
+        gain = own / in_y
+        energy = spots.energy + slope_ex * mean_x + gain * mean_y
+        left = ee + slope_ex**2 * variance_x + slope_ey**2 * yy + gain**2 * (variance_y - in_y)
+        spread = left.clamp_min(1e-8).sqrt()
         ie, share_e = self.energy.slices(energy, spread)  # (wy, wx, n), (we, wy, wx, n)
         weight = share_e * (share_y * (share_x * spots.weight))
 
