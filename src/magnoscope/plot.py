@@ -63,7 +63,7 @@ def telling_slices(verdict: Verdict, number: int = 4) -> list[tuple[int, int]]:
 
 
 def plot_verdict(verdict: Verdict) -> Figure:
-    """Measured, the best match of each model, and the slices that tell them apart, side by side."""
+    """The data, the best match of each model, and the slices that tell them apart, side by side."""
     spectrum, study = verdict.spectrum, verdict.spectrum.study
     names = list(verdict.matches)
     columns = 1 + len(names)
@@ -71,7 +71,7 @@ def plot_verdict(verdict: Verdict) -> Figure:
     figure = Figure(figsize=(4.6 * columns, 4.2 + 2.5 * len(chosen)), layout="constrained")
     grid = figure.add_gridspec(1 + len(chosen), columns, height_ratios=[1.7] + [1] * len(chosen))
     measured = np.where(spectrum.valid, spectrum.signal, np.nan)
-    panels = [("measured", measured)] + [
+    panels = [("data", measured)] + [
         (
             f"{name}: K = {verdict.scores[name]:.3f}, chi2 = {m.match.chi_square:.2f}",
             np.where(spectrum.valid, m.match.fitted, np.nan),

@@ -37,6 +37,9 @@ FARTHEST = 4.0
 CHUNK = 1 << 14
 """Fine points, or spots, worked on at a time: few enough to stay in the processor's cache."""
 
+MOST_SHARES = 27 * CHUNK
+"""Shares of spots in pixels and slices worked on at a time."""
+
 ALIKE = 0.6
 """Modes of one point share a spot if their energies differ by less than this share of the spot's width in energy."""
 
@@ -152,7 +155,7 @@ class Simulator:
         )
         beyond = FARTHEST * spread.widest[2]
         window = (max(edges[0] - beyond, 1e-3), min(edges[-1] + beyond, 0.97 * run.ei))
-        sigmas = [float(np.hypot(w, step / 12**0.5)) for w, step in zip(spread.widest, self._steps, strict=False)]
+        sigmas = [float(np.hypot(w, step / 12**0.5)) for w, step in zip(spread.widest[:2], self._steps, strict=True)]
         pixels = [
             Bins.for_spots(axis.start - axis.width / 2, axis.width, axis.points, sigma)
             for axis, sigma in zip(study.view.axes, sigmas, strict=True)
@@ -318,7 +321,7 @@ class Simulator:
         share = self._steps[0] * self._steps[1] / (x_axis.width * y_axis.width)
         mean = peaks.weight.mean()
         bright = (peaks.weight > FAINT * mean).nonzero()[:, 0]
-        for part in bright.split(max(16, CHUNK * 27 // plan.tile.window)):
+        for part in bright.split(max(16, MOST_SHARES // plan.tile.window)):
             point, energy = peaks.point[part], peaks.energy[part]
             x, y, weight = self._x32[point], self._y32[point], peaks.weight[part] * share
             slope_x, slope_y = peaks.slope_x[part], peaks.slope_y[part]

@@ -9,13 +9,12 @@ from numpy.testing import assert_allclose
 
 from magnoscope.errors import StudyError
 from magnoscope.resolution.deviations import covariance
-from magnoscope.resolution.kinematics import wavevector
 from magnoscope.resolution.setting import run_setting
 from magnoscope.simulate import Sampling, Simulator, converged, simulate
 from magnoscope.spinwave import ModeSolver, s_perp
 from magnoscope.studies import parse_study
 from magnoscope.study import Run
-from magnoscope.units import FWHM_PER_SIGMA
+from magnoscope.units import FWHM_PER_SIGMA, wavevector
 
 # Bilayers of ferromagnetic sheets; an easy axis lifts all modes (10 to 28 meV) into the slices (5 to 35 meV).
 STUDY = """

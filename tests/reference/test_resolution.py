@@ -9,10 +9,9 @@ from scipy import stats
 
 from magnoscope.instrument import Sample, load_spectrometer
 from magnoscope.resolution.deviations import NAMES, Setting, covariance, linear_map
-from magnoscope.resolution.kinematics import wavevector
 from magnoscope.resolution.setting import run_setting
 from magnoscope.resolution.spread import DIMENSIONS, true_deviations
-from magnoscope.units import FWHM_PER_SIGMA, SPEED_PER_SQRT_ENERGY
+from magnoscope.units import FWHM_PER_SIGMA, SPEED_PER_SQRT_ENERGY, wavevector
 
 # no momentum transfer
 FORWARD = np.zeros((1, 3))

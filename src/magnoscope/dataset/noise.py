@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..resolution.kinematics import wavevector
 from ..resolution.setting import run_setting
 from ..study import Study
+from ..units import wavevector
 
 
 @dataclass(frozen=True)

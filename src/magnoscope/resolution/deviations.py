@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..instrument import Sample, Spectrometer
-from ..units import ENERGY_PER_K2, SPEED_PER_SQRT_ENERGY
-from .kinematics import wavevector
+from ..units import ENERGY_PER_K2, SPEED_PER_SQRT_ENERGY, wavevector
 
 NAMES = (
     "moderator time",

@@ -6,12 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ..units import ENERGY_PER_K2
-
-
-def wavevector(energy: ArrayLike) -> NDArray[np.float64]:
-    """Neutron wave vector (1/Å) of an energy (meV)."""
-    return np.sqrt(np.asarray(energy, float) / ENERGY_PER_K2)
+from ..units import ENERGY_PER_K2, wavevector
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,15 @@ Gaussian handed on to the next direction. Nothing is drawn at random and no inte
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 ROOT_HALF = 0.7071067811865476
 ROOT_TWO_PI = 2.5066282746310002
 REACH = 2.4
 """Standard deviations of a spot that the window of pixels reaches; what is beyond goes to the outermost pixels."""
+WIDEST = 40
+"""Bins on either side of a spot's centre that a window has at most."""
 ALONG = 0.15
 """Correlation of a spot's two axes that is passed over."""
 FAR = 6.0
@@ -58,8 +61,8 @@ class Bins:
     @classmethod
     def for_spots(cls, start: float, width: float, count: int, sigma: float) -> "Bins":
         """Bins from the edge ``start`` on, with a window wide enough for spots of this standard deviation."""
-        half = max(1, -(-int(1000 * (REACH * sigma / width - 0.5)) // 1000))
-        return cls(start, width, count, 2 * min(half, 40) + 1)
+        half = int(np.clip(np.ceil(REACH * sigma / width - 0.5), 1, WIDEST))
+        return cls(start, width, count, 2 * half + 1)
 
     @property
     def padding(self) -> int:

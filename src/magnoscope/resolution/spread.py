@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from ..units import FWHM_PER_SIGMA
-from .deviations import Setting, covariance, linear_map
+from .deviations import NAMES, Setting, covariance, linear_map
 from .kinematics import Scan
 
 Method = Literal["gaussian", "montecarlo", "none"]
 DEGREE = 3
 SHOWN = [0, 1, 3]
 """The two axes of the view and energy, of (x, y, hidden, energy)."""
-DIMENSIONS = 12
+TIME_BIN = NAMES.index("time bin")
+DIMENSIONS = len(NAMES) + 1
 """One of the unit cube for each deviation and a second one for the moderator."""
 SMOOTHING = 0.5
 """Share of the covariance that the spots about draws keep, unless told otherwise."""
@@ -133,14 +134,10 @@ def make_spread(
     low, high = energies[0], min(energies[1], 0.97 * setting.ei)
     centre, scale = (low + high) / 2, (high - low) / 2
     nodes = np.cos(np.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1))
-    intrinsic = (intrinsic_width / FWHM_PER_SIGMA) ** 2
     to_view = np.eye(4)
     to_view[:3, :3] = np.linalg.inv(scan.view).T
     draws = draws if method == "montecarlo" else 0
-    if draws:
-        u = sobol_on_grid(len(grid[0]), len(grid[1]), draws, DIMENSIONS, seed)
-        deviations = np.stack([true_deviations(setting, u), np.sqrt(setting.variances()) * special.ndtri(u[..., :11])])
-        deviations = deviations[..., :10]  # the time bin needs no draws: all of it stays in the spots
+    pairs = _paired_deviations(setting, (len(grid[0]), len(grid[1])), draws, seed)
     shifts = np.zeros((len(nodes), len(x), draws, 2, 3))
     full, kept = np.zeros((2, len(nodes), len(x), 3, 3))
     for number, node in enumerate(nodes):
@@ -152,25 +149,38 @@ def make_spread(
         if draws:
             # a mode at the true point is recorded where the spectrometer believes it: true less deviation
             m = (to_view @ linear_map(setting, q, energy))[:, SHOWN]
-            shifts[number] = -np.sqrt(1 - smoothing) * np.einsum("nij,sdnj->ndsi", m[..., :10], deviations)
-            kept[number, :, 2, 2] += (1 - smoothing) * m[:, 2, 10] ** 2 / 12
+            shifts[number] = -np.sqrt(1 - smoothing) * np.einsum("nij,sdnj->ndsi", m[..., :TIME_BIN], pairs)
+            kept[number, :, 2, 2] += (1 - smoothing) * m[:, 2, TIME_BIN] ** 2 / 12
         for covariances in (full, kept):
-            covariances[number, :, 2, 2] += intrinsic
+            covariances[number, :, 2, 2] += (intrinsic_width / FWHM_PER_SIGMA) ** 2
     widest = np.sqrt(full[..., [0, 1, 2], [0, 1, 2]].max((0, 1)))
-    inverse = np.linalg.inv(np.vander(nodes, DEGREE + 1, increasing=True))
-
-    def polynomials(values: NDArray[np.float64]) -> torch.Tensor:
-        return torch.as_tensor(np.moveaxis(np.tensordot(inverse, values, 1), 0, -1).astype(np.float32))
-
-    upper = [0, 0, 1, 0, 1, 2], [0, 1, 1, 2, 2, 2]
+    upper = (..., [0, 0, 1, 0, 1, 2], [0, 1, 1, 2, 2, 2])
     return Spread(
-        full=polynomials(full[..., upper[0], upper[1]]).contiguous(),
-        kept=polynomials(kept[..., upper[0], upper[1]]).contiguous(),
-        shifts=polynomials(shifts).contiguous(),
+        full=_polynomials(nodes, full[upper]),
+        kept=_polynomials(nodes, kept[upper]),
+        shifts=_polynomials(nodes, shifts),
         centre=centre,
         scale=scale,
-        widest=tuple(float(w) for w in widest),  # type: ignore[arg-type]
+        widest=(float(widest[0]), float(widest[1]), float(widest[2])),
     )
+
+
+def _polynomials(nodes: NDArray[np.float64], values: NDArray[np.float64]) -> torch.Tensor:
+    """Coefficients (..., DEGREE + 1) float32 of the polynomials through values (n_nodes, ...) at the nodes."""
+    inverse = np.linalg.inv(np.vander(nodes, DEGREE + 1, increasing=True))
+    return torch.as_tensor(np.moveaxis(np.tensordot(inverse, values, 1), 0, -1).astype(np.float32)).contiguous()
+
+
+def _paired_deviations(setting: Setting, grid: tuple[int, int], draws: int, seed: int) -> NDArray[np.float64]:
+    """Deviations with their true shapes and normal ones at the same quantiles, (2, draws, n_points, TIME_BIN).
+
+    The time bin needs no draws: all of it stays in the spots.
+    """
+    if not draws:
+        return np.zeros((2, 0, grid[0] * grid[1], TIME_BIN))
+    u = sobol_on_grid(*grid, draws, DIMENSIONS, seed)
+    normal = np.sqrt(setting.variances()) * special.ndtri(u[..., :-1])
+    return np.stack([true_deviations(setting, u), normal])[..., :TIME_BIN]
 
 
 def _reachable(
@@ -193,7 +203,7 @@ def _reachable(
 def true_deviations(setting: Setting, u: NDArray[np.float64]) -> NDArray[np.float64]:
     """Deviations with their true shapes from points (..., DIMENSIONS) of the unit cube, (..., 11)."""
     s = setting.spectrometer
-    deviations = np.sqrt(12 * setting.variances()) * (u[..., :11] - 0.5)
-    deviations[..., 0] = s.moderator.deviation(setting.moderator_energy or setting.ei, u[..., 0], u[..., 11])
+    deviations = np.sqrt(12 * setting.variances()) * (u[..., :-1] - 0.5)
+    deviations[..., 0] = s.moderator.deviation(setting.moderator_energy or setting.ei, u[..., 0], u[..., -1])
     deviations[..., 3] = s.chopper(setting.package).quantile(setting.ei, setting.frequency, u[..., 3])
     return deviations

@@ -14,8 +14,8 @@ from ..crystal import Lattice, Orientation
 from ..downloads import Download, Downloads
 from ..errors import InstrumentError, StudyError
 from ..instrument import Sample, load_spectrometer
-from ..resolution.kinematics import wavevector
 from ..study import Axis, MapView, Run, Study, Twin
+from ..units import wavevector
 from .lines import line_of
 from .schema import MOST_PIXELS, DownloadsTable, StudyFile
 from .structure import Mistake, build_model, build_sites, operation
