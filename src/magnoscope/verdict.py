@@ -117,8 +117,9 @@ def classify(
     k = output.scores[0].numpy().astype(float)
     probabilities = calibration.probabilities(output.logits.numpy().astype(float))[0]
     simulator = simulator or Simulator(study)
+    estimates = None if output.parameters is None else output.parameters[0].numpy().astype(float)
     matches = {
-        name: best_match(simulator, spectrum, name, output.parameters[0, i].numpy().astype(float))
+        name: best_match(simulator, spectrum, name, None if estimates is None else estimates[i])
         for i, name in enumerate(study.classes)
     }
     values = signal_values(calibration, output)[0]

@@ -193,7 +193,7 @@ def test_training_that_cannot_start(
     path = tmp_path / "w.safetensors"
     words = ["train", "compact", copy, "-o", path, "--study", square_file]
     said = refuse("train", "nonsense", copy, "-o", path)
-    assert "there is no network nonsense; this version trains: compact" in said
+    assert "there is no network nonsense; this version trains: compact, dense, " in said
     assert "must end in .safetensors" in refuse("train", "compact", copy, "-o", tmp_path / "w.pt")
     assert "there is no folder" in refuse("train", "compact", copy, "-o", tmp_path / "no" / "w.safetensors")
     assert "is not a multiple of 16" in refuse(*words, "--width", 24)

@@ -10,7 +10,8 @@ import torch
 
 from magnoscope.dataset.noise import Nuisance, prepare
 from magnoscope.dataset.store import Part
-from magnoscope.networks.compact import CompactNetwork, Output
+from magnoscope.networks.base import Output
+from magnoscope.networks.compact import CompactNetwork
 from magnoscope.networks.duq import DUQHead, gradient_penalty
 from magnoscope.networks.foreign import make_foreign
 from magnoscope.networks.training import FOREIGN, Training, TrainingConfig, evaluate, losses
@@ -151,7 +152,7 @@ def test_foreign_images_are_of_every_family_and_finite():
 def test_foreign_images_count_in_the_scores_alone():
     output = toy_network()(prepare(torch.rand(4, *SHAPE), torch.ones(4, *SHAPE, dtype=torch.bool)))
     labels, parameters = torch.tensor([0, 1, FOREIGN, FOREIGN]), torch.rand(2, 2)
-    whole, regression = losses(output, labels, parameters)
+    whole, regression = losses(output, labels, parameters, own_logits=True)
     known = Output(*(getattr(output, f)[:2] for f in ("features", "scores", "logits", "parameters")))
     alone, same = losses(known, labels[:2], parameters)
     assert torch.equal(regression, same) and not torch.equal(whole, alone)

@@ -1,39 +1,20 @@
 """The compact default: convolutions over (energy, axis 0, axis 1) with the runs as channels."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 
+from .base import Output, SpectrumNetwork
 from .duq import DUQHead
 
 
-@dataclass(frozen=True)
-class Output:
-    """What the network says of a batch.
-
-    Attributes
-    ----------
-    features : (n, n_features)
-    scores : (n, classes)
-        DUQ's K.
-    logits : (n, classes)
-        Of the softmax head, before calibration.
-    parameters : (n, classes, n_parameters)
-        Estimates under each class, scaled to 0..1 over the prior.
-    """
-
-    features: torch.Tensor
-    scores: torch.Tensor
-    logits: torch.Tensor
-    parameters: torch.Tensor
-
-
-class CompactNetwork(nn.Module):
+class CompactNetwork(SpectrumNetwork):
     """A few group-normalised 3D convolutions, a mean over (axis 0, axis 1), a small dense trunk, three heads.
 
     Sizes come from the study: any number of runs, slices, pixels and classes.
     """
+
+    own_logits = True
+    penalised = True
 
     def __init__(
         self, runs: int, slices: int, classes: int, parameters: int, width: int = 48, features: int = 64
@@ -62,7 +43,7 @@ class CompactNetwork(nn.Module):
         self.regression = nn.Sequential(
             nn.GELU(), nn.Linear(features, 64), nn.GELU(), nn.Linear(64, classes * parameters)
         )
-        self.classes = classes
+        self.classes, self.n_features = classes, features
 
     def features(self, inputs: torch.Tensor) -> torch.Tensor:
         """Features (n, n_features) of prepared inputs (n, 2 runs, slices, x, y)."""
@@ -80,3 +61,7 @@ class CompactNetwork(nn.Module):
         """The three heads on features (n, n_features), in full precision."""
         estimates = torch.sigmoid(self.regression(v)).reshape(len(v), self.classes, -1)
         return Output(v, self.duq(v), self.softmax(v), estimates)
+
+    def update(self, inputs: torch.Tensor, features: torch.Tensor, labels: torch.Tensor) -> None:
+        """Move the centroids; nothing here depends on training mode, so the features of the step serve."""
+        self.duq.update(features, labels)

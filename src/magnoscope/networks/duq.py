@@ -42,10 +42,13 @@ class DUQHead(nn.Module):
         """Embeddings W_c v, (n, classes, embedding)."""
         return torch.einsum("cef,nf->nce", self.weight, features)
 
+    def log_scores(self, features: torch.Tensor) -> torch.Tensor:
+        """Logarithms of the scores K_c, (n, classes)."""
+        return -((self.embed(features) - self.centroids) ** 2).mean(-1) / (2 * self.sigma**2)
+
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Scores K_c, (n, classes)."""
-        distance = ((self.embed(features) - self.centroids) ** 2).mean(-1)
-        return torch.exp(-distance / (2 * self.sigma**2))
+        return self.log_scores(features).exp()
 
     @torch.no_grad()
     def update(self, features: torch.Tensor, labels: torch.Tensor) -> None:

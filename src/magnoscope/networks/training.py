@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from ..dataset.noise import MEASUREMENT_LIKE, Nuisance, degrade, prepare
+from ..dataset.noise import MEASUREMENT_LIKE, Nuisance, degrade
 from ..dataset.store import Part
 from ..machine import keep_memory
-from .compact import CompactNetwork, Output
+from .base import Output, SpectrumNetwork
 from .duq import gradient_penalty
 from .foreign import make_foreign
 
@@ -26,6 +27,8 @@ FOREIGN = -1
 @dataclass(frozen=True)
 class TrainingConfig:
     """Everything that fixes a training, but for the data.
+
+    The defaults are those of the compact network; :mod:`.kinds` has those of the others.
 
     Attributes
     ----------
@@ -39,6 +42,11 @@ class TrainingConfig:
         Foreign images added to a batch, as a share of it.
     reduced_precision : bool
         Convolutions in bfloat16.
+    optimizer : {"adamw", "adam", "sgd"}
+    annealed : bool
+        Whether the learning rate rises shortly and then falls along a cosine; else it stays.
+    clip : float
+        Largest norm of a step's gradient.
     """
 
     epochs: int = 60
@@ -53,6 +61,9 @@ class TrainingConfig:
     foreign: float = 0.25
     seed: int = 0
     reduced_precision: bool = True
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    annealed: bool = True
+    clip: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,7 @@ class Evaluation:
 
 
 def batches(
+    network: SpectrumNetwork,
     part: Part,
     size: int,
     coverages: torch.Tensor,
@@ -86,35 +98,55 @@ def batches(
             strange = make_foreign(signal[:number], signal.flip(0)[:number], energies, generator)
             signal = torch.cat([signal, strange])
             labels = torch.cat([labels, torch.full((number,), FOREIGN)])
-        yield prepare(*degrade(signal, coverages, nuisance, generator)), labels, parameters
+        yield network.prepare(*degrade(signal, coverages, nuisance, generator)), labels, parameters
 
 
-def losses(output: Output, labels: torch.Tensor, parameters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Classification loss (binary cross-entropy of K, cross-entropy of the softmax head) and parameters' error.
+def losses(
+    output: Output, labels: torch.Tensor, parameters: torch.Tensor, own_logits: bool
+) -> tuple[torch.Tensor, ...]:
+    """Classification loss and the parameters' squared error.
 
-    Foreign images count in the first alone: every K of theirs should be zero.
+    Classification: binary cross-entropy of the scores and, where a network has a softmax head of its own, the
+    cross-entropy of that. Foreign images (label -1) count in the first alone: every score of theirs should be zero.
     """
     known = labels != FOREIGN
     hot = functional.one_hot(labels.clamp_min(0), output.scores.shape[1]).to(output.scores.dtype) * known[:, None]
-    scores = output.scores.clamp(1e-6, 1 - 1e-6)
-    duq = functional.binary_cross_entropy(scores, hot)
-    softmax = functional.cross_entropy(output.logits[known], labels[known])
+    loss = functional.binary_cross_entropy(output.scores.clamp(1e-6, 1 - 1e-6), hot)
+    if own_logits:
+        loss = loss + functional.cross_entropy(output.logits[known], labels[known])
+    if output.parameters is None:
+        return loss, loss.new_zeros(())
     own = output.parameters[known][torch.arange(int(known.sum())), labels[known]]
-    return duq + softmax, functional.mse_loss(own, parameters[:, : own.shape[1]])
+    return loss, functional.mse_loss(own, parameters[:, : own.shape[1]])
+
+
+def device_of(network: SpectrumNetwork) -> torch.device:
+    """Where a network's weights are."""
+    return next(network.parameters()).device
+
+
+def joined(outputs: list[Output]) -> Output:
+    """Outputs of several batches as one, on the CPU."""
+
+    def join(parts: list[torch.Tensor | None]) -> torch.Tensor | None:
+        return None if parts[0] is None else torch.cat(parts).float().cpu()  # type: ignore[arg-type]
+
+    names = ("features", "scores", "logits", "parameters")
+    return Output(**{k: join([getattr(o, k) for o in outputs]) for k in names})  # type: ignore[arg-type]
 
 
 @torch.no_grad()
-def evaluate(network: CompactNetwork, part: Part, coverages: torch.Tensor, nuisance: Nuisance, seed: int) -> Evaluation:
+def evaluate(
+    network: SpectrumNetwork, part: Part, coverages: torch.Tensor, nuisance: Nuisance, seed: int
+) -> Evaluation:
     """Evaluate on a part; the same seed gives the same noise."""
     network.eval()
     generator = torch.Generator().manual_seed(seed)
     outputs, labels = [], []
-    for inputs, label, _ in batches(part, 64, coverages, nuisance, generator, shuffle=False):
-        outputs.append(network(inputs))
+    for inputs, label, _ in batches(network, part, 64, coverages, nuisance, generator, shuffle=False):
+        outputs.append(network(inputs.to(device_of(network))))
         labels.append(label)
-    output = Output(
-        *(torch.cat([getattr(o, k) for o in outputs]) for k in ("features", "scores", "logits", "parameters"))
-    )
+    output = joined(outputs)
     label = torch.cat(labels)
     loss = functional.cross_entropy(output.logits, label)
     accuracy = (output.scores.argmax(1) == label).float().mean()
@@ -126,7 +158,7 @@ class Training:
 
     def __init__(
         self,
-        network: CompactNetwork,
+        network: SpectrumNetwork,
         train: Part,
         validation: Part,
         coverages: torch.Tensor,
@@ -138,7 +170,7 @@ class Training:
         self.network, self.train_part, self.validation = network, train, validation
         self.coverages, self.config, self.folder = coverages, config, folder
         self.nuisance, self.energies = nuisance or Nuisance(), energies
-        self.optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+        self.optimizer = _optimizer(network, config)
         self.epoch, self.best, self.waited = 0, math.inf, 0
         self.history: list[dict[str, float]] = []
         folder.mkdir(parents=True, exist_ok=True)
@@ -180,26 +212,28 @@ class Training:
             writer.writerows(self.history)
 
     def _rate(self, progress: float) -> float:
-        """Learning rate: a short rise, then a cosine."""
+        """Learning rate: a short rise, then a cosine; or always the same."""
+        if not self.config.annealed:
+            return self.config.learning_rate
         rise = min(1.0, (progress + 1e-3) / 0.05)
         return self.config.learning_rate * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
     def _step(self, number: int, inputs: torch.Tensor, labels: torch.Tensor, parameters: torch.Tensor) -> float:
-        config, network = self.config, self.network
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.reduced_precision):
+        config, network, device = self.config, self.network, device_of(self.network)
+        inputs, labels, parameters = inputs.to(device), labels.to(device), parameters.to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.reduced_precision):
             output = network(inputs)
-        classification, regression = losses(output, labels, parameters)
+        classification, regression = losses(output, labels, parameters, network.own_logits)
         loss = classification + config.regression * regression
-        if config.penalty > 0 and number % config.penalty_every == 0:
+        if network.penalised and config.penalty > 0 and number % config.penalty_every == 0:
             some = inputs[: config.penalty_images].clone().requires_grad_(True)
             loss = loss + config.penalty * gradient_penalty(some, network(some).scores)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
         self.optimizer.step()
-        # nothing in the network depends on training or evaluation mode, so these features serve the centroids too
         known = labels != FOREIGN
-        network.duq.update(output.features.detach()[known], labels[known])
+        network.update(inputs[known], output.features.detach()[known], labels[known])
         return float(classification.detach())
 
     def run(self, report: Callable[[str], None] = print) -> None:
@@ -213,6 +247,7 @@ class Training:
             torch.manual_seed(config.seed * 100_003 + self.epoch)
             self.network.train()
             stream = batches(
+                self.network,
                 self.train_part,
                 config.batch,
                 self.coverages,
@@ -246,3 +281,11 @@ class Training:
             )
         self.network.load_state_dict(torch.load(self.folder / "best.pt", weights_only=True))
         self.network.eval()
+
+
+def _optimizer(network: SpectrumNetwork, config: TrainingConfig) -> torch.optim.Optimizer:
+    weights = list(network.parameters())
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(weights, config.learning_rate, momentum=0.9, weight_decay=config.weight_decay)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(weights, config.learning_rate, weight_decay=config.weight_decay)

@@ -26,21 +26,21 @@ class BestMatch:
     match: Match
 
 
-def best_match(simulator: Simulator, measured: Spectrum, model: str, scaled: NDArray[np.float64]) -> BestMatch:
+def best_match(simulator: Simulator, measured: Spectrum, model: str, scaled: NDArray[np.float64] | None) -> BestMatch:
     """The better of two simulations: at the network's estimate, and at the study's reference values.
 
     Parameters
     ----------
-    scaled : (at least n_parameters,)
-        The network's estimate, 0..1 over the prior. Where the structure is not stable there, it is drawn towards the
-        reference in steps until it is.
+    scaled : (at least n_parameters,) or None
+        The network's estimate, 0..1 over the prior, if it makes one. Where the structure is not stable there, it is
+        drawn towards the reference in steps until it is.
     """
     spin_model = simulator.study.model(model)
     low, high = spin_model.prior.T
     reference = spin_model.reference
-    estimate = low + scaled[: len(low)] * (high - low)
     tried: list[tuple[NDArray[np.float64], Match]] = []
-    for share in (0.0, 0.25, 0.5, 0.75):
+    estimate = reference if scaled is None else low + scaled[: len(low)] * (high - low)
+    for share in (0.0, 0.25, 0.5, 0.75) if scaled is not None else ():
         values = estimate + share * (reference - estimate)
         try:
             tried.append((values, match(measured, simulator.signal(model, values))))

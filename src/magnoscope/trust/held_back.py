@@ -11,7 +11,7 @@ from scipy import stats
 
 from ..dataset.noise import CLEAN, MEASUREMENT_LIKE, Nuisance
 from ..dataset.store import Part
-from ..networks.compact import CompactNetwork
+from ..networks.base import SpectrumNetwork
 from ..networks.training import evaluate
 from .calibration import SIGNALS, Calibration, fit_gaussians, fit_temperature, label_threshold, scores
 from .signals import signal_values
@@ -26,7 +26,9 @@ def _repeat(part: Part, times: int) -> Part:
     return Part(*(np.concatenate([a] * times) for a in (part.images, part.labels, part.parameters)))
 
 
-def calibrate(network: CompactNetwork, train: Part, held_back: Part, coverages: torch.Tensor, seed: int) -> Calibration:
+def calibrate(
+    network: SpectrumNetwork, train: Part, held_back: Part, coverages: torch.Tensor, seed: int
+) -> Calibration:
     """Calibrate on held-back simulations: probabilities with measurement-like noise, signals with that of training.
 
     Parameters

@@ -4,8 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..dataset.noise import prepare
-from ..networks.compact import Output
+from ..networks.base import Output
 from ..spectrum import Spectrum
 from .calibration import Calibration
 from .weights import Weights
@@ -15,7 +14,8 @@ def run_network(weights: Weights, spectrum: Spectrum) -> Output:
     """The network's output for one spectrum."""
     measured = torch.as_tensor(np.where(spectrum.valid, spectrum.signal, 0.0), dtype=torch.float32)
     with torch.no_grad():
-        return weights.network(prepare(measured[None], torch.as_tensor(np.ascontiguousarray(spectrum.valid))[None]))
+        valid = torch.as_tensor(np.ascontiguousarray(spectrum.valid))
+        return weights.network(weights.network.prepare(measured[None], valid[None]))
 
 
 def signal_values(calibration: Calibration, output: Output) -> NDArray[np.float64]:

@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import save_file
 
 from ..errors import WeightsError
-from ..networks.compact import CompactNetwork
+from ..networks.base import SpectrumNetwork
+from ..networks.kinds import new_network
 from ..study import Study
 from .calibration import SIGNALS, Calibration
 
@@ -30,17 +31,9 @@ class Weights:
         Kind, study and hashes, seed, commit, training set, settings, scores.
     """
 
-    network: CompactNetwork
+    network: SpectrumNetwork
     calibration: Calibration
     card: dict[str, Any]
-
-
-def new_network(study: Study, seed: int, width: int = 48) -> CompactNetwork:
-    """An untrained network with the study's sizes."""
-    torch.manual_seed(seed)
-    runs, slices, *_ = study.shape
-    most = max(len(model.parameters) for model in study.models.values())
-    return CompactNetwork(runs, slices, len(study.classes), most, width)
 
 
 def save_weights(weights: Weights, path: Path) -> None:
@@ -114,7 +107,7 @@ def load_weights(path: str | Path, study: Study) -> tuple[Weights, str | None]:
         width = int(card["width"])
         if not 16 <= width <= 1024 or width % 16:
             raise ValueError("no network has this width")
-        network = new_network(study, 0, width)
+        network = new_network(study, str(card["kind"]), 0, width)
         network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
         arrays: dict[str, Any] = {k: np.asarray(tensors[f"calibration.{k}"].numpy()) for k in ARRAYS}
         calibration = Calibration(**settings, **arrays)
@@ -130,9 +123,9 @@ def load_weights(path: str | Path, study: Study) -> tuple[Weights, str | None]:
     return Weights(network, calibration, card), warning
 
 
-def _sound(calibration: Calibration, network: CompactNetwork) -> bool:
+def _sound(calibration: Calibration, network: SpectrumNetwork) -> bool:
     """Whether a calibration fits its network, and every number in both is finite."""
-    features = network.norm.normalized_shape[0]
+    features = network.n_features
     fits = (
         calibration.means.shape == (network.classes, features)
         and calibration.precision.shape == (features, features)

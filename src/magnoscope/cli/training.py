@@ -1,0 +1,173 @@
+"""Training networks, and scoring them on what they have not seen."""
+
+import json
+import pickle
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from .. import __version__
+from ..dataset.noise import random_coverage
+from ..dataset.store import load_part, open_store
+from ..errors import DataError, StudyError
+from ..networks.base import SpectrumNetwork
+from ..networks.foreign import slice_energies
+from ..networks.kinds import KINDS, kind_of, new_network
+from ..networks.training import Training
+from ..studies import load_study, shipped
+from ..study import Study
+from ..trust.held_back import calibrate, foreign_report, report_card
+from ..trust.weights import Weights, load_weights, save_weights
+from .common import DatasetArgument, Json, SeedOption, StudyOption, app, print_json, writable
+
+COVERAGES = 256
+IDENTITY = ("per_class", "seed", "resolution", "physics_hash")
+"""What tells training sets of one study apart."""
+
+
+def _study_of(dataset: Path, study: str | None) -> Study:
+    name = str(open_store(dataset).attrs["study"])
+    if study is None and name not in shipped():
+        raise DataError(f"{dataset} was built for study {name}, which does not ship; name its file with --study")
+    return load_study(study or name)
+
+
+def _commit() -> str:
+    """The commit of the checkout the package runs from, "unknown" where there is none."""
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return found.stdout.strip() or "unknown"
+
+
+@app.command()
+def train(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help=f"The network: {', '.join(KINDS)}.")],
+    dataset: DatasetArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Weights to write, ending in .safetensors.")],
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="At most so many; else the kind's own.")] = None,
+    seed: SeedOption = 0,
+    width: Annotated[int, typer.Option("--width", min=16, max=1024, help="Channels; a multiple of 16.")] = 48,
+    study: StudyOption = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network, calibrate it on held-back simulations and score it on others; go on if interrupted."""
+    recipe = kind_of(kind)
+    if width % 16:
+        raise StudyError(f"--width {width} is not a multiple of 16")
+    writable(output, ".safetensors")
+    found, commit = _study_of(dataset, study), _commit()
+    root = open_store(dataset)
+    parts = {name: load_part(root, found, name) for name in ("train", "validation", "calibration", "test")}
+    coverages = random_coverage(found, COVERAGES, seed)
+    config = replace(recipe.config, seed=seed, epochs=epochs or recipe.config.epochs)
+    network = new_network(found, kind, seed, width)
+    folder = output.with_suffix(".training")
+    training = Training(
+        network, parts["train"], parts["validation"], coverages, config, folder, recipe.nuisance, slice_energies(found)
+    )
+
+    def report(line: str) -> None:
+        typer.echo(line, err=True)
+
+    attributes = root.attrs.asdict()
+    if attributes["physics_hash"] != found.physics_hash:
+        report(f"warning: study {found.name} has changed since {dataset} was built")
+    if _go_on(training, {k: attributes[k] for k in IDENTITY} | {"kind": kind, "width": width}):
+        report(f"going on after epoch {training.epoch}")
+    training.run(report)
+    about = {"kind": kind, "width": width, "seed": seed, "commit": commit}
+    card = _finish(network, training, found, dataset, parts, coverages, about, output)
+    if as_json:
+        print_json(card)
+    else:
+        print(json.dumps(card["scores"], indent=2))
+
+
+def _go_on(training: Training, identity: dict[str, Any]) -> bool:
+    """Take up a training that was interrupted, if there is one and it is of the same network and training set."""
+    about = training.folder / "about.json"
+    try:
+        if training.checkpoint.exists() and about.exists() and json.loads(about.read_text()) != identity:
+            raise DataError(
+                f"{training.folder} holds a training on another training set or of another width; remove it or write "
+                "to other weights"
+            )
+        about.write_text(json.dumps(identity))
+        return training.resume()
+    except (OSError, ValueError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError):
+        raise DataError(f"{training.folder} is damaged; remove it to train from the start") from None
+
+
+def _finish(
+    network: SpectrumNetwork,
+    training: Training,
+    study: Study,
+    dataset: Path,
+    parts: dict[str, Any],
+    coverages: torch.Tensor,
+    about: dict[str, Any],
+    output: Path,
+) -> dict[str, Any]:
+    """Calibrate, score, write; returns the card."""
+    seed = int(about["seed"])
+    calibration = calibrate(network, parts["train"], parts["calibration"], coverages, seed)
+    attributes = open_store(dataset).attrs.asdict()
+    card: dict[str, Any] = about | {
+        "study": study.name,
+        "classes": list(study.classes),
+        "layout_hash": study.layout_hash,
+        "physics_hash": study.physics_hash,
+        "magnoscope": __version__,
+        "training_set": {k: attributes[k] for k in IDENTITY},
+        "images": {name: len(part.labels) for name, part in parts.items()},
+        "settings": {k: getattr(training.config, k) for k in training.config.__dataclass_fields__},
+        "nuisance": {k: getattr(training.nuisance, k) for k in training.nuisance.__dataclass_fields__},
+        "epochs": training.epoch,
+        "minutes": sum(row["seconds"] for row in training.history) / 60,
+    }
+    weights = Weights(network, calibration, card)
+    card["scores"] = report_card(weights, parts["test"], coverages, seed)
+    card["foreign"] = foreign_report(weights, parts["test"], coverages, seed)
+    save_weights(weights, output)
+    return card
+
+
+@app.command()
+def trust(
+    weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Weights that `train` wrote.")],
+    dataset: DatasetArgument,
+    study: StudyOption = None,
+    as_json: Json = False,
+) -> None:
+    """Score weights on the test part of their training set, which neither training nor stopping has seen."""
+    found = _study_of(dataset, study)
+    loaded, warning = load_weights(weights, found)
+    made_from = open_store(dataset).attrs.asdict()
+    expected = loaded.card.get("training_set", {})
+    if any(made_from[k] != expected.get(k) for k in IDENTITY):
+        raise DataError(f"{dataset} is not the training set of {weights}: its test part may have trained them")
+    coverages = random_coverage(found, COVERAGES, int(loaded.card["seed"]))
+    test, seed = load_part(open_store(dataset), found, "test"), int(loaded.card["seed"])
+    result, foreign = report_card(loaded, test, coverages, seed), foreign_report(loaded, test, coverages, seed)
+    if as_json:
+        print_json(result | {"foreign": foreign, "warning": warning})
+        return
+    if warning:
+        print(f"warning: {warning}")
+    for name, row in result.items():
+        low, high = row["interval"]
+        print(
+            f"{name.replace('_', ' ')}: accuracy {row['accuracy']:.3f} ({low:.3f} to {high:.3f}, n = {row['n']}), NLL "
+            f"{row['nll']:.3f}, Brier {row['brier']:.3f}, ECE {row['ece']:.3f}, label sets cover {row['coverage']:.3f}"
+        )
+    for name, row in foreign.items():
+        area = f"AUROC {row['auroc']:.3f}, " if "auroc" in row else ""
+        print(f"{name}: {area}p below 0.01 in {row['below_0.01']:.1%}")
