@@ -154,11 +154,13 @@ def test_foreign_images_count_in_the_scores_alone():
     labels, parameters = torch.tensor([0, 1, FOREIGN, FOREIGN]), torch.rand(2, 2)
     whole, regression = losses(output, labels, parameters, own_logits=True)
     known = Output(*(getattr(output, f)[:2] for f in ("features", "scores", "logits", "parameters")))
-    alone, same = losses(known, labels[:2], parameters)
+    alone, same = losses(known, labels[:2], parameters, own_logits=True)
     assert torch.equal(regression, same) and not torch.equal(whole, alone)
     sure = replace(output, scores=torch.tensor([[1.0, 0], [0, 1], [0, 0], [0, 0]]))
     unsure = replace(output, scores=torch.tensor([[1.0, 0], [0, 1], [1, 0], [0, 0]]))
-    assert float(losses(sure, labels, parameters)[0].detach()) < float(losses(unsure, labels, parameters)[0].detach())
+    assert float(losses(sure, labels, parameters, own_logits=True)[0].detach()) < float(
+        losses(unsure, labels, parameters, own_logits=True)[0].detach()
+    )
 
 
 def test_scores_learn_to_fall_on_foreign_images(tmp_path):
