@@ -1,6 +1,6 @@
 """Modes of a model at wave vectors: energies, eigenvectors, and whether the state is stable there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from ..errors import InstabilityError, StudyError
 from ..hamiltonian import SpinModel
 from .bogoliubov import DEFAULT_SHIFT, halves, solve_full, solve_half
 from .boson import BosonHamiltonian, boson_hamiltonian, local_frames
+from .equilibrium import TILT_TOLERANCE, LinearTerms, where_it_pulls
 from .form_factor import form_factor
 from .rotating_frame import projections
 
@@ -39,13 +40,32 @@ class Modes:
 
 
 class ModeSolver:
-    """A model made ready to be solved again and again; the boson form and the choice of method are kept."""
+    """A model made ready to be solved again and again; the boson form and the choice of method are kept.
 
-    def __init__(self, model: SpinModel, device: torch.device | str = "cpu", shift: float = DEFAULT_SHIFT) -> None:
+    Parameters
+    ----------
+    model : SpinModel
+    device : torch.device or str
+        Where arrays live and work is done; results come back there.
+    shift : float
+        Added to the diagonal of the boson Hamiltonian, meV, so that Goldstone modes can be solved.
+    tilt_tolerance : float
+        How far (radian) a spin may stand from the nearest stationary state; see :mod:`.equilibrium`.
+    """
+
+    def __init__(
+        self,
+        model: SpinModel,
+        device: torch.device | str = "cpu",
+        shift: float = DEFAULT_SHIFT,
+        tilt_tolerance: float = TILT_TOLERANCE,
+    ) -> None:
         self.model = model
         self.device = torch.device(device)
         self.shift = shift
+        self.tilt_tolerance = tilt_tolerance
         self.boson: BosonHamiltonian = boson_hamiltonian(model, device)
+        self.linear = LinearTerms(model, self.boson)
         self.reciprocal = torch.as_tensor(model.lattice.reciprocal, device=self.device)
         probe = torch.as_tensor(np.random.default_rng(0).uniform(-1, 1, (5, 3)), device=self.device) @ self.reciprocal
         weights = torch.linspace(0.5, 1.5, len(model.parameters), dtype=torch.float64, device=self.device)
@@ -63,8 +83,9 @@ class ModeSolver:
         Returns
         -------
         Modes
-            With ``stable`` False (and NaN energies) where the state is no energy minimum. A structure with a
-            propagation vector k has three times as many modes as sites: those at q, q - k and q + k.
+            With ``stable`` False (and NaN energies) where the state is no energy minimum: at single q where the
+            boson Hamiltonian is not positive, at all q of a parameter set for which spins feel a torque. A structure
+            with a propagation vector k has three times as many modes as sites: those at q, q - k and q + k.
 
         Raises
         ------
@@ -74,9 +95,23 @@ class ModeSolver:
         values = self._values(values)
         q = self._wave_vectors(q)
         if self.model.propagation is None:
-            return self._solve(values, q)
+            return self._stationary(values, self._solve(values, q))
         k = q.new_tensor(self.model.propagation)
-        return _joined(q, [self._solve(values, q + sign * k) for sign in (0, -1, 1)])
+        return self._stationary(values, _joined(q, [self._solve(values, q + sign * k) for sign in (0, -1, 1)]))
+
+    def _stationary(self, values: torch.Tensor, modes: Modes) -> Modes:
+        """Modes without those of parameter sets for which the structure is not stationary."""
+        off = (self.linear.tilts(values) > self.tilt_tolerance).any(-1)
+        if not bool(off.any()):
+            return modes
+        nan = float("nan")
+        return replace(
+            modes,
+            energies=modes.energies.masked_fill(off[..., None, None], nan),
+            u=modes.u.masked_fill(off[..., None, None, None], nan),
+            v=modes.v.masked_fill(off[..., None, None, None], nan),
+            stable=modes.stable & ~off[..., None],
+        )
 
     def _solve(self, values: torch.Tensor, q: torch.Tensor) -> Modes:
         """Modes of the boson Hamiltonian at q, and only there."""
@@ -134,13 +169,20 @@ def check_stable(solver: ModeSolver, values: ArrayLike, modes: Modes) -> None:
     Raises
     ------
     InstabilityError
-        Naming the first such q and the lowest eigenvalue of the boson Hamiltonian there.
+        Naming the first such q and the lowest eigenvalue of the boson Hamiltonian there; or the spin that feels the
+        largest torque, where the structure is not even stationary.
     """
     if bool(modes.stable.all()):
         return
     index = tuple((~modes.stable).nonzero()[0].tolist())
     q = modes.q[index[-1]]
     values = torch.as_tensor(values, dtype=torch.float64).expand(*modes.stable.shape[:-1], -1)[index[:-1]]
+    tilts = solver.linear.tilts(values.to(solver.device)).cpu()
+    if bool((tilts > solver.tilt_tolerance).any()):
+        raise InstabilityError(
+            f"the magnetic structure of model {modes.model.name} is not stationary for these parameters: "
+            f"{where_it_pulls(modes.model, values.cpu(), tilts)}; give the moments of the lowest energy"
+        )
     if modes.channel is not None:  # of the three waves seen at q, the one that gives way
         k = q.new_tensor(modes.model.propagation)
         waves = torch.stack([q, q - k, q + k])
