@@ -1,5 +1,7 @@
 """Elastic energy widths of the instruments that ship, against those PyChop gives."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,8 @@ from magnoscope.resolution.deviations import Setting, covariance
 from magnoscope.units import FWHM_PER_SIGMA
 
 FORWARD = np.array([[1e-6, 1e-7, 0.0]])
-PLATE, CAN = (0.002, 0.048, 0.048), (0.020, 0.019, 0.050)
+# PyChop's samples: plates of 48 and 40 mm, and a can of MARI (a hollow cylinder, here the box around its diameters)
+PLATE, SMALL_PLATE, CAN = (0.002, 0.048, 0.048), (0.002, 0.040, 0.040), (0.020, 0.019, 0.050)
 
 
 def width(name, package, frequency, ei, sample):
@@ -18,17 +21,26 @@ def width(name, package, frequency, ei, sample):
 
 
 @pytest.mark.parametrize(
-    ("ei", "frequency", "expected"),
-    # PyChop, MAPS with the sloppy package; energies that its table of measured pulse widths covers (up to 73 meV)
-    [(25, 300, 0.717), (35, 200, 1.437), (50, 200, 2.326), (70, 250, 3.100)],
+    ("name", "package", "frequency", "ei", "sample", "expected"),
+    [
+        # PyChop, MAPS with the sloppy package; up to 73 meV its moderator is a table of measured widths, then a formula
+        ("maps-pychop", "S", 300, 25, PLATE, 0.717),
+        ("maps-pychop", "S", 200, 35, PLATE, 1.437),
+        ("maps-pychop", "S", 200, 50, PLATE, 2.326),
+        ("maps-pychop", "S", 250, 70, PLATE, 3.100),
+        ("maps-pychop", "S", 300, 100, PLATE, 4.720),
+        ("maps-pychop", "S", 400, 120, PLATE, 4.961169),
+        ("maps-pychop", "S", 400, 140, PLATE, 5.826),
+        # beyond their tables, which end at 66 and 73 meV
+        ("mari", "S", 400, 80, CAN, 2.604959),
+        ("merlin", "G", 400, 120, SMALL_PLATE, 6.875598),
+        # by formula alone
+        ("arcs", "ARCS-100-1.5-AST", 300, 120, PLATE, 10.278744),
+        ("sequoia", "SEQ-100-2.0-AST", 300, 120, PLATE, 5.396705),
+    ],
 )
-def test_maps(ei, frequency, expected):
-    assert width("maps-pychop", "S", frequency, ei, PLATE) == pytest.approx(expected, rel=0.02)
-
-
-def test_mari_just_beyond_its_table():
-    # PyChop's own reference value (S, 400 Hz, 80 meV); its table ends at 66 meV
-    assert width("mari", "S", 400, 80, CAN) == pytest.approx(2.604959, rel=0.03)
+def test_elastic_width(name, package, frequency, ei, sample, expected):
+    assert width(name, package, frequency, ei, sample) == pytest.approx(expected, rel=0.02)
 
 
 @pytest.mark.parametrize("name", ["maps-pychop", "merlin", "mari"])
@@ -41,10 +53,11 @@ def test_moderator_goes_through_its_table(name):
         drawn = moderator.deviation(energy, (np.arange(200_000) + 0.5) / 200_000)
         assert drawn.mean() == pytest.approx(0, abs=1e-3 * fwhm)
         assert drawn.std() == pytest.approx(fwhm / FWHM_PER_SIGMA, rel=5e-3)
-    # beyond the shortest wavelength the pulse shortens with it
-    assert moderator.width(4 * 81.8042 / moderator.wavelengths[0] ** 2) == pytest.approx(
-        moderator.widths[0] / 2, rel=1e-3
-    )
+    # beyond the shortest wavelength the formula takes over; without one the pulse shortens with the wavelength
+    fast = 4 * 81.8042 / moderator.wavelengths[0] ** 2
+    assert moderator.variance(fast) == moderator.beyond.variance(fast)
+    alone = replace(moderator, beyond=None)
+    assert alone.width(fast) == pytest.approx(moderator.widths[0] / 2, rel=1e-3)
 
 
 def test_package_with_straight_slits():

@@ -27,7 +27,7 @@ def test_file_beside_the_study(tmp_path, monkeypatch):
 
 
 def test_every_preset_says_where_it_comes_from():
-    assert {"maps-pychop", "maps-v1", "maps-v2", "mari", "merlin"} <= set(presets())
+    assert {"arcs", "maps-pychop", "maps-v1", "maps-v2", "mari", "merlin", "sequoia"} <= set(presets())
     for name in presets():
         spectrometer = load_spectrometer(name)
         assert len(spectrometer.citation) > 20

@@ -1,16 +1,20 @@
 """Spectrometers: moderator, chopper, detectors, and the instruments that ship as data files."""
 
 from .chopper import FermiChopper
-from .moderator import MeasuredModerator, Moderator
+from .content import content
+from .moderator import MaterialModerator, MeasuredModerator, Moderator, PulseLengthModerator
 from .spectrometer import Detectors, Sample, Spectrometer, load_spectrometer, presets
 
 __all__ = [
     "Detectors",
     "FermiChopper",
+    "MaterialModerator",
     "MeasuredModerator",
     "Moderator",
+    "PulseLengthModerator",
     "Sample",
     "Spectrometer",
+    "content",
     "load_spectrometer",
     "presets",
 ]

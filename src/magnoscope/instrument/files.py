@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import InstrumentError
-from .moderator import MeasuredModerator, Moderator, Pulse
+from .moderator import MaterialModerator, MeasuredModerator, Moderator, PulseLengthModerator, SoftHat
 
 Metres = Annotated[float, Field(gt=0, le=1000)]
 Seconds = Annotated[float, Field(gt=0, le=1)]
@@ -16,32 +16,111 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class ModeratorTable(_Table):
-    """An Ikeda-Carpenter pulse, or a table of measured widths."""
+class SoftHatTable(_Table):
+    """Where a pulse is longer: see :class:`SoftHat`; energies in meV."""
 
-    tilt: Annotated[float, Field(ge=-80, le=80)] = 0.0
+    height: Annotated[float, Field(gt=-1, le=100)]
+    from_: Annotated[float, Field(alias="from", ge=0)]
+    to: Annotated[float, Field(gt=0)]
+    blurs: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2)]
+
+    @model_validator(mode="after")
+    def _rising(self) -> "SoftHatTable":
+        if not self.from_ < self.to:
+            raise ValueError("`from` must be below `to`")
+        return self
+
+    def factor(self) -> SoftHat:
+        """What the length of a pulse is multiplied by."""
+        return SoftHat(self.height, self.from_, self.to, (self.blurs[0], self.blurs[1]))
+
+
+Positive = Annotated[float, Field(gt=0)]
+Pair = Annotated[list[Positive], Field(min_length=2, max_length=2)]
+
+
+class AnalyticTable(_Table):
+    """A moderator pulse by a formula, one of three: `tau_fast`, `scattering` or `pulse_length`."""
+
     tau_fast: Seconds | None = None
     tau_slow: Annotated[float, Field(ge=0, le=1)] = 0.0
     mixing: Annotated[float, Field(ge=0, le=1)] = 0.0
+    scattering: Pair | None = None
+    storage_rates: Pair | None = None
+    storage_step: Positive | None = None
+    mixing_energy: Positive | None = None
+    pulse_length: Metres | None = None
+    growth: Annotated[float, Field(ge=0, le=10)] = 0.0
+    hat: SoftHatTable | None = None
+
+    def _forms(self) -> list[str]:
+        return [name for name in ("tau_fast", "scattering", "pulse_length") if getattr(self, name) is not None]
+
+    @model_validator(mode="after")
+    def _whole(self) -> "AnalyticTable":
+        together = {
+            "tau_fast": ("tau_slow", "mixing"),
+            "scattering": ("storage_rates", "storage_step", "mixing_energy"),
+            "pulse_length": ("growth", "hat"),
+        }
+        for form, keys in together.items():
+            for key in keys:
+                if key in self.model_fields_set and form not in self._forms():
+                    raise ValueError(f"`{key}` goes with `{form}`, which is missing")
+        if self.scattering and not (self.storage_rates and self.storage_step and self.mixing_energy):
+            raise ValueError("`scattering` needs `storage_rates`, `storage_step` and `mixing_energy`")
+        return self
+
+    def analytic(self, tilt: float) -> Moderator | MaterialModerator | PulseLengthModerator:
+        """The moderator."""
+        if self.tau_fast is not None:
+            return Moderator(self.tau_fast, self.tau_slow, self.mixing, tilt)
+        if self.scattering and self.storage_rates and self.storage_step and self.mixing_energy:
+            (s1, s2), (low, high) = self.scattering, self.storage_rates
+            return MaterialModerator((s1, s2), (low, high), self.storage_step, self.mixing_energy, tilt)
+        hat = self.hat.factor() if self.hat else None
+        return PulseLengthModerator(self.pulse_length or 0.0, self.growth, hat, tilt)
+
+
+class BeyondTable(AnalyticTable):
+    """The pulse at wavelengths shorter than the table of measured widths."""
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "BeyondTable":
+        if len(self._forms()) != 1:
+            raise ValueError("give one of `tau_fast`, `scattering` and `pulse_length`")
+        return self
+
+
+class ModeratorTable(AnalyticTable):
+    """A moderator pulse by a formula, or a table of measured widths."""
+
+    tilt: Annotated[float, Field(ge=-80, le=80)] = 0.0
     wavelengths: list[Annotated[float, Field(gt=0, le=100)]] = []
     widths: list[Seconds] = []
+    beyond: BeyondTable | None = None
 
     @model_validator(mode="after")
     def _one_form(self) -> "ModeratorTable":
-        if (self.tau_fast is None) == (not self.wavelengths and not self.widths):
-            raise ValueError("give either `tau_fast` or `wavelengths` with `widths`")
+        measured = bool(self.wavelengths or self.widths)
+        if len(self._forms()) + measured != 1:
+            raise ValueError(
+                "give either `tau_fast` or `wavelengths` with `widths`, or one of `scattering` and `pulse_length`"
+            )
+        if self.beyond and not measured:
+            raise ValueError("`beyond` goes with `wavelengths` and `widths`, which are missing")
         return self
 
-    def pulse(self) -> Pulse:
+    def pulse(self) -> Moderator | MaterialModerator | PulseLengthModerator | MeasuredModerator:
         """The moderator."""
-        if self.tau_fast is not None:
-            return Moderator(self.tau_fast, self.tau_slow, self.mixing, self.tilt)
-        order = np.argsort(self.wavelengths)
-        if len(self.wavelengths) == len(self.widths):
-            return MeasuredModerator(
-                tuple(self.wavelengths[i] for i in order), tuple(self.widths[i] for i in order), self.tilt
-            )
-        return MeasuredModerator(tuple(self.wavelengths), tuple(self.widths), self.tilt)
+        if self._forms():
+            return self.analytic(self.tilt)
+        beyond = self.beyond.analytic(self.tilt) if self.beyond else None
+        wavelengths, widths = self.wavelengths, self.widths
+        if len(wavelengths) == len(widths):
+            order = np.argsort(wavelengths)
+            wavelengths, widths = [wavelengths[i] for i in order], [widths[i] for i in order]
+        return MeasuredModerator(tuple(wavelengths), tuple(widths), self.tilt, beyond)
 
 
 class ChopperTable(_Table):

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from ..crystal import Lattice, Orientation
 from ..downloads import Download, Downloads
 from ..errors import InstrumentError, StudyError
-from ..instrument import Sample, load_spectrometer
+from ..instrument import Sample, content, load_spectrometer
 from ..study import Axis, MapView, Run, Study, Twin
 from ..units import wavevector
 from .lines import line_of
@@ -187,7 +187,7 @@ def _build(file: StudyFile, tables: dict[str, object], folder: Path) -> Study:
         view=MapView(axes, view.hidden.name, tuple(view.hidden.direction), tuple(fractions)),  # type: ignore[arg-type]
         downloads=_downloads(file.downloads),
         layout_hash=_digest(layout),
-        physics_hash=_digest([physics, repr(spectrometer)]),
+        physics_hash=_digest([physics, content(spectrometer)]),
     )
 
 
