@@ -199,7 +199,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "unknown instrument": (
         '"maps-v1"',
         '@@"let"',
-        "instrument.preset: there is no instrument let; the package has maps",
+        "instrument.preset: there is no instrument let; the package has arcs, maps",
     ),
     "instrument as a path": ('"maps-v1"', '@@"../presets/maps-v1"', "instrument.preset: there is no instrument"),
     "unknown package": ('package = "S"', '@@package = "Z"', "instrument.package: instrument MAPS (before 2017) has no"),
