@@ -57,10 +57,24 @@ class Lattice:
 
 @dataclass(frozen=True)
 class Orientation:
-    """How the crystal is mounted: ``u`` along the beam and ``v`` in the horizontal plane at psi = 0 (r.l.u.)."""
+    """How the crystal is mounted: ``u`` along the beam and ``v`` in the horizontal plane at psi = 0 (r.l.u.).
+
+    ``dpsi``, ``gl`` and ``gs`` (degrees) are by how much the crystal misses that: about the vertical and about the
+    large and the small arc of its goniometer, whose small arc turns about an axis at ``omega`` from the nominal u, as
+    in Horace.
+    """
 
     u: tuple[float, float, float]
     v: tuple[float, float, float]
+    dpsi: float = 0.0
+    gl: float = 0.0
+    gs: float = 0.0
+    omega: float = 0.0
+
+    def misalignment(self) -> NDArray[np.float64]:
+        """Rotation (3, 3) from where u and v were meant to point to where they do, in the frame of the mount."""
+        omega = _turn(self.omega, 2)
+        return omega @ _turn(self.dpsi, 2) @ _turn(self.gl, 1) @ _turn(self.gs, 0) @ omega.T
 
     def spectrometer_frame(self, lattice: Lattice, psi: float = 0.0) -> NDArray[np.float64]:
         """Matrix (3, 3) that takes r.l.u. to the spectrometer frame: x along k_i, y horizontal, z up, 1/Å.
@@ -79,6 +93,15 @@ class Orientation:
             raise StudyError(f"orientation: u {self.u} and v {self.v} are parallel; they must span a plane")
         x, z = u / np.linalg.norm(u), up / np.linalg.norm(up)
         y = np.cross(z, x)
-        cos, sin = np.cos(np.radians(psi)), np.sin(np.radians(psi))
-        turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
-        return np.asarray(lattice.reciprocal @ np.stack([x, y, z], axis=1) @ turn, float)
+        turn = _turn(psi, 2) @ self.misalignment()
+        return np.asarray(lattice.reciprocal @ np.stack([x, y, z], axis=1) @ turn.T, float)
+
+
+def _turn(degrees: float, axis: int) -> NDArray[np.float64]:
+    """Rotation (3, 3) of column vectors about x, y or z, right-handed."""
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    out = np.eye(3)
+    out[first, first] = out[second, second] = cos
+    out[second, first], out[first, second] = sin, -sin
+    return out

@@ -55,3 +55,21 @@ def test_axes_of_the_worked_study(pcsmo):
     assert q[1] == pytest.approx(2 * np.pi * 0.3 / 5.408, rel=1e-12)
     assert q[2] == pytest.approx(-2 * np.pi * 0.7 / 5.4599, rel=1e-12)
     assert q[0] > 0
+
+
+def test_misalignment_of_the_goniometer():
+    # about the vertical dpsi adds to psi; the small arc turns about the axis at omega from u
+    lattice = Lattice(3, 5, 7, 80, 95, 110)
+    u, v = (1, 0, 2), (0, 1, 1)
+    turned = Orientation(u, v, dpsi=4.0).spectrometer_frame(lattice, 20)
+    assert_allclose(turned, Orientation(u, v).spectrometer_frame(lattice, 24), atol=1e-12)
+    still = Orientation(u, v).spectrometer_frame(lattice)
+    along = np.array(u) @ still
+    gs = np.array(u) @ Orientation(u, v, gs=5.0).spectrometer_frame(lattice)
+    assert_allclose(gs, along, atol=1e-12)
+    # the large arc turns about y: what points along the beam goes down
+    gl = np.array(u) @ Orientation(u, v, gl=5.0).spectrometer_frame(lattice)
+    assert_allclose(gl, along[0] * np.array([np.cos(np.radians(5)), 0, -np.sin(np.radians(5))]), atol=1e-12)
+    # with omega at a right angle the arcs change places
+    swapped = Orientation(u, v, gs=5.0, omega=90.0).spectrometer_frame(lattice)
+    assert_allclose(swapped, Orientation(u, v, gl=5.0).spectrometer_frame(lattice), atol=1e-12)

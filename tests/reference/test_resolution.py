@@ -8,9 +8,15 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 from magnoscope.instrument import Sample, load_spectrometer
-from magnoscope.resolution.deviations import NAMES, Setting, covariance, linear_map
+from magnoscope.resolution.deviations import (
+    NAMES,
+    Setting,
+    covariance,
+    dimensions,
+    linear_map,
+    true_deviations,
+)
 from magnoscope.resolution.setting import run_setting
-from magnoscope.resolution.spread import DIMENSIONS, true_deviations
 from magnoscope.units import FWHM_PER_SIGMA, SPEED_PER_SQRT_ENERGY, wavevector
 
 # no momentum transfer
@@ -103,7 +109,7 @@ def test_monte_carlo_against_its_covariance(ei, frequency, transfer, skewness):
     maps = load_spectrometer("maps-v1")
     setting = Setting(maps, Sample((0.01, 0.01, 0.05)), "S", ei, frequency)
     m = linear_map(setting, FORWARD, [float(transfer)])[0, [0, 1, 3]]
-    u = np.clip(stats.qmc.Sobol(DIMENSIONS, seed=2).random_base2(17), 1e-9, 1 - 1e-9)
+    u = np.clip(stats.qmc.Sobol(dimensions(setting), seed=2).random_base2(17), 1e-9, 1 - 1e-9)
     shift = true_deviations(setting, u) @ m.T
     expected = covariance(setting, FORWARD, [float(transfer)])[0][np.ix_([0, 1, 3], [0, 1, 3])]
     assert m[2, NAMES.index("time bin")] == 0  # no histogram bin

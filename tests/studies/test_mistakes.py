@@ -202,6 +202,21 @@ CASES: dict[str, tuple[str, str, str]] = {
         "instrument.preset: there is no instrument let; the package has arcs, maps",
     ),
     "instrument as a path": ('"maps-v1"', '@@"../presets/maps-v1"', "instrument.preset: there is no instrument"),
+    "cylinder that is not round": (
+        "sample_size_mm = [10, 10, 10]",
+        '@@sample_size_mm = [10, 20, 10]\nshape = "cylinder"',
+        "instrument.sample_size_mm: a cylinder has the same diameter in 2 directions",
+    ),
+    "parallel sample axes": (
+        'package = "S"',
+        'package = "S"\n@@sample_axes = [[0, 0, 1], [0, 0, 2]]',
+        "instrument.sample_axes: the two directions are parallel",
+    ),
+    "wide mosaic": (
+        'package = "S"',
+        'package = "S"\n@@mosaic = 30.0',
+        "instrument.mosaic: ",
+    ),
     "unknown package": ('package = "S"', '@@package = "Z"', "instrument.package: instrument MAPS (before 2017) has no"),
     "chopper that transmits nothing": ("frequency = 200", "@@frequency = 2000", "transmits nothing at Ei = 50 meV"),
     "bin above Ei": ("energy_bin = 0.25", "energy_bin = 60", "runs.1: `energy_bin` 60 must be below `ei` 50"),

@@ -3,7 +3,8 @@
 from .chopper import FermiChopper
 from .content import content
 from .moderator import MaterialModerator, MeasuredModerator, Moderator, PulseLengthModerator
-from .spectrometer import Detectors, Sample, Spectrometer, load_spectrometer, presets
+from .sample import Sample
+from .spectrometer import Detectors, Spectrometer, load_spectrometer, presets
 
 __all__ = [
     "Detectors",

@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import InstrumentError
+from .guide import GuideGain
 from .moderator import MaterialModerator, MeasuredModerator, Moderator, PulseLengthModerator, SoftHat
 
 Metres = Annotated[float, Field(gt=0, le=1000)]
@@ -140,6 +141,18 @@ class DetectorsTable(_Table):
     height: Metres
 
 
+class GuideTable(_Table):
+    """How much a guide widens the beam: see :class:`GuideGain`; wavelengths in Å."""
+
+    onset: Positive
+    coefficients: Annotated[list[float], Field(min_length=1, max_length=20)]
+    longest: Positive
+
+    def gain(self) -> GuideGain:
+        """The gain."""
+        return GuideGain(self.onset, tuple(self.coefficients), self.longest)
+
+
 class InstrumentFile(_Table):
     """The whole file."""
 
@@ -152,6 +165,7 @@ class InstrumentFile(_Table):
     moderator: ModeratorTable
     chopper: Annotated[dict[str, ChopperTable], Field(min_length=1)]
     detectors: DetectorsTable
+    guide: GuideTable | None = None
 
 
 def read_instrument(tables: dict[str, Any], where: str) -> InstrumentFile:

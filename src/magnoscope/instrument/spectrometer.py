@@ -1,13 +1,15 @@
 """Direct-geometry Fermi chopper spectrometers, read from data files with a citation."""
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
 from ..errors import InstrumentError
 from .chopper import FermiChopper
+from .content import LATER
 from .files import read_instrument
+from .guide import GuideGain
 from .moderator import Pulse
 
 
@@ -19,13 +21,6 @@ class Detectors:
     depth: float
     width: float
     height: float
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A cuboid sample: edges (m) along the spectrometer's x (beam), y (horizontal) and z (up) at psi = 0."""
-
-    size: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -41,6 +36,12 @@ class Spectrometer:
     moderator: Pulse
     choppers: dict[str, FermiChopper]
     detectors: Detectors
+    guide: GuideGain | None = field(default=None, metadata=LATER)
+
+    def aperture_at(self, ei: float) -> tuple[float, float]:
+        """Full (width, height) of the aperture (m) at an incident energy (meV): widened by what a guide adds."""
+        factor = self.guide.gain(ei) ** 0.5 if self.guide else 1.0
+        return factor * self.aperture[0], factor * self.aperture[1]
 
     def chopper(self, package: str) -> FermiChopper:
         """A slit package by name.
@@ -110,4 +111,5 @@ def load_spectrometer(name: str, folder: Path | None = None) -> Spectrometer:
             for key, c in table.chopper.items()
         },
         detectors=Detectors(**table.detectors.model_dump()),
+        guide=table.guide.gain() if table.guide else None,
     )

@@ -2,13 +2,15 @@
 
 T. G. Perring, PhD thesis, Cambridge (1991), as implemented in Horace. Eleven independent deviations, in this order:
 emission time at the moderator, aperture y and z, chopper time, sample x, y, z, detector depth, width and height,
-and the time bin. Spectrometer frame: x along k_i, y horizontal, z up.
+and the time bin; where the sample has a mosaic, three rotations of the crystal come before the time bin. Spectrometer
+frame: x along k_i, y horizontal, z up.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from ..instrument import Sample, Spectrometer
 from ..units import ENERGY_PER_K2, SPEED_PER_SQRT_ENERGY, wavevector
@@ -26,6 +28,9 @@ NAMES = (
     "detector height",
     "time bin",
 )
+MOSAIC = ("mosaic x", "mosaic y", "mosaic z")
+SAMPLE = slice(4, 7)
+"""The sample's deviations among :data:`NAMES`."""
 
 
 @dataclass(frozen=True)
@@ -45,31 +50,40 @@ class Setting:
     moderator_energy: float | None = None
     sample_turn: float = 0.0
 
-    def sample_axes(self) -> NDArray[np.float64]:
-        """Edges of the sample in the spectrometer frame, one per row (m)."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the deviations: :data:`NAMES`, with :data:`MOSAIC` before the last where there is one."""
+        return (*NAMES[:-1], *MOSAIC, NAMES[-1]) if any(self.sample.mosaic) else NAMES
+
+    def mount(self) -> NDArray[np.float64]:
+        """Axes of the sample's mount in the spectrometer frame, one per row: turned by psi about the vertical."""
         cos, sin = np.cos(np.radians(self.sample_turn)), np.sin(np.radians(self.sample_turn))
-        return np.array(self.sample.size)[:, None] * np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+        return np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])
+
+    def sample_axes(self) -> NDArray[np.float64]:
+        """Extents of the sample in the spectrometer frame, one per row (m)."""
+        return np.array(self.sample.size)[:, None] * (np.array(self.sample.axes) @ self.mount())
 
     def variances(self) -> NDArray[np.float64]:
-        """Variances of the eleven deviations, (11,): s^2 and m^2; those of the sample and time bin are of unit boxes.
+        """Variances of the deviations, (n,): s^2, m^2 and rad^2; those of the sample and time bin have no unit.
 
-        The sample's deviations are counted in edges and the time bin in bins, so that the same box of unit width
-        serves any sample and bin.
+        The sample's deviations are counted in its extents and the time bin in bins, so that the same shape of unit
+        size serves any sample and bin.
         """
         s = self.spectrometer
         box = 1 / 12
+        aperture = s.aperture_at(self.ei)
         return np.array(
             [
                 s.moderator.variance(self.moderator_energy or self.ei),
-                s.aperture[0] ** 2 * box,
-                s.aperture[1] ** 2 * box,
+                aperture[0] ** 2 * box,
+                aperture[1] ** 2 * box,
                 s.chopper(self.package).variance(self.ei, self.frequency),
-                box,
-                box,
-                box,
+                *self.sample.variances,
                 s.detectors.depth**2 * box,
                 s.detectors.width**2 * box,
                 s.detectors.height**2 * box,
+                *(self.sample.mosaic_variances if any(self.sample.mosaic) else ()),
                 box,
             ]
         )
@@ -87,8 +101,8 @@ def linear_map(setting: Setting, q: NDArray[np.float64], energy: NDArray[np.floa
 
     Returns
     -------
-    (n, 4, 11)
-        Rows dQx, dQy, dQz (1/Å, spectrometer frame), dE (meV); columns as ``NAMES``.
+    (n, 4, n_deviations)
+        Rows dQx, dQy, dQz (1/Å, spectrometer frame), dE (meV); columns as ``setting.names``.
     """
     s = setting.spectrometer
     q, energy = np.atleast_2d(q), np.atleast_1d(np.asarray(energy, float))
@@ -131,10 +145,35 @@ def linear_map(setting: Setting, q: NDArray[np.float64], energy: NDArray[np.floa
     matrix = np.empty((n, 4, 11))
     matrix[:, :3] = dki - np.swapaxes(frame, 1, 2) @ dkf
     matrix[:, 3] = 2 * ENERGY_PER_K2 * (ki * dki[0] - kf[:, None] * dkf[:, 0])
-    return matrix
+    if not any(setting.sample.mosaic):
+        return matrix
+    # a crystallite turned by theta shows at Q what the crystal has at Q less theta x Q; energy is not touched
+    turned_q = np.zeros((n, 4, 3))
+    turned_q[:, :3] = np.swapaxes(np.cross(setting.mount()[None], q[:, None, :]), 1, 2)
+    return np.concatenate([matrix[..., :-1], turned_q, matrix[..., -1:]], axis=2)
 
 
 def covariance(setting: Setting, q: NDArray[np.float64], energy: NDArray[np.float64]) -> NDArray[np.float64]:
     """Covariance of (Q, energy), (n, 4, 4), 1/Å and meV, in the spectrometer frame: M V M^T."""
     m = linear_map(setting, q, energy)
     return (m * setting.variances()) @ np.swapaxes(m, 1, 2)
+
+
+def dimensions(setting: Setting) -> int:
+    """Coordinates of the unit cube that :func:`true_deviations` needs: one a deviation, two for the moderator."""
+    return len(setting.names) + 1
+
+
+def true_deviations(setting: Setting, u: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Deviations with their true shapes from points (..., dimensions) of the unit cube, (..., n) as ``setting.names``.
+
+    The moderator's and the chopper's pulses, the shape of the sample, a Gaussian mosaic; boxes otherwise.
+    """
+    s = setting.spectrometer
+    deviations = np.sqrt(12 * setting.variances()) * (u[..., :-1] - 0.5)
+    deviations[..., 0] = s.moderator.deviation(setting.moderator_energy or setting.ei, u[..., 0], u[..., -1])
+    deviations[..., 3] = s.chopper(setting.package).quantile(setting.ei, setting.frequency, u[..., 3])
+    deviations[..., SAMPLE] = setting.sample.points(u[..., SAMPLE])
+    if any(setting.sample.mosaic):
+        deviations[..., -4:-1] = np.sqrt(setting.sample.mosaic_variances) * special.ndtri(u[..., -5:-2])
+    return deviations

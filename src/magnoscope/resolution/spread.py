@@ -18,16 +18,15 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from ..units import FWHM_PER_SIGMA
-from .deviations import NAMES, Setting, covariance, linear_map
+from .deviations import Setting, covariance, dimensions, linear_map, true_deviations
 from .kinematics import Scan
 
 Method = Literal["gaussian", "montecarlo", "none"]
 DEGREE = 3
 SHOWN = [0, 1, 3]
 """The two axes of the view and energy, of (x, y, hidden, energy)."""
-TIME_BIN = NAMES.index("time bin")
-DIMENSIONS = len(NAMES) + 1
-"""One of the unit cube for each deviation and a second one for the moderator."""
+TIME_BIN = -1
+"""Place of the time bin among the deviations."""
 SMOOTHING = 0.5
 """Share of the covariance that the spots about draws keep, unless told otherwise."""
 
@@ -172,13 +171,13 @@ def _polynomials(nodes: NDArray[np.float64], values: NDArray[np.float64]) -> tor
 
 
 def _paired_deviations(setting: Setting, grid: tuple[int, int], draws: int, seed: int) -> NDArray[np.float64]:
-    """Deviations with their true shapes and normal ones at the same quantiles, (2, draws, n_points, TIME_BIN).
+    """Deviations with their true shapes and normal ones at the same quantiles, (2, draws, n_points, n_deviations - 1).
 
     The time bin needs no draws: all of it stays in the spots.
     """
     if not draws:
-        return np.zeros((2, 0, grid[0] * grid[1], TIME_BIN))
-    u = sobol_on_grid(*grid, draws, DIMENSIONS, seed)
+        return np.zeros((2, 0, grid[0] * grid[1], len(setting.names) - 1))
+    u = sobol_on_grid(*grid, draws, dimensions(setting), seed)
     normal = np.sqrt(setting.variances()) * special.ndtri(u[..., :-1])
     return np.stack([true_deviations(setting, u), normal])[..., :TIME_BIN]
 
@@ -198,12 +197,3 @@ def _reachable(
         x, y = np.where(lost, 0.85 * x, x), np.where(lost, 0.85 * y, y)
         q[lost] = scan.q_spectrometer(x[lost], y[lost], energy[lost])
     return np.nan_to_num(q)
-
-
-def true_deviations(setting: Setting, u: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Deviations with their true shapes from points (..., DIMENSIONS) of the unit cube, (..., 11)."""
-    s = setting.spectrometer
-    deviations = np.sqrt(12 * setting.variances()) * (u[..., :-1] - 0.5)
-    deviations[..., 0] = s.moderator.deviation(setting.moderator_energy or setting.ei, u[..., 0], u[..., -1])
-    deviations[..., 3] = s.chopper(setting.package).quantile(setting.ei, setting.frequency, u[..., 3])
-    return deviations

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from ..crystal import Lattice, Orientation
+from ..crystal import Lattice
 from ..downloads import Download, Downloads
 from ..errors import InstrumentError, StudyError
-from ..instrument import Sample, content, load_spectrometer
+from ..instrument import content, load_spectrometer
 from ..study import Axis, MapView, Run, Study, Twin
 from ..units import wavevector
 from .lines import line_of
+from .mounting import build_orientation, build_sample
 from .schema import MOST_PIXELS, DownloadsTable, StudyFile
 from .structure import Mistake, build_model, build_sites, operation
 
@@ -127,11 +128,7 @@ def _build(file: StudyFile, tables: dict[str, object], folder: Path) -> Study:
         raise Mistake(("lattice",), str(error)) from None
     if volume < 1e-3:
         raise Mistake(("lattice",), "the angles make a flat cell; check them")
-    orientation = Orientation(tuple(file.orientation.u), tuple(file.orientation.v))  # type: ignore[arg-type]
-    try:
-        orientation.spectrometer_frame(lattice)
-    except StudyError as error:
-        raise Mistake(("orientation",), str(error)) from None
+    orientation = build_orientation(file.orientation, lattice)
     operations = []
     for number, text in enumerate(file.magnetic_cell.generators):
         try:
@@ -180,7 +177,7 @@ def _build(file: StudyFile, tables: dict[str, object], folder: Path) -> Study:
         models=models,
         twins=tuple(Twin(np.array(t.matrix, float), t.fraction) for t in file.twins),
         spectrometer=spectrometer,
-        sample=Sample(tuple(x / 1000 for x in file.instrument.sample_size_mm)),  # type: ignore[arg-type]
+        sample=build_sample(file.instrument, orientation, lattice),
         package=file.instrument.package,
         intrinsic_width=file.instrument.intrinsic_width,
         runs=tuple(Run(r.ei, r.frequency, r.energy_bin, r.psi) for r in file.runs),

@@ -83,11 +83,18 @@ class LatticeTable(Table):
     gamma: Angle = 90.0
 
 
+Tilt = Annotated[float, Field(ge=-180, le=180)]
+
+
 class OrientationTable(Table):
-    """Directions (r.l.u.) along the beam and in the horizontal plane."""
+    """Directions (r.l.u.) along the beam and in the horizontal plane, and how far the crystal misses them (degrees)."""
 
     u: Direction
     v: Direction
+    dpsi: Tilt = 0.0
+    gl: Tilt = 0.0
+    gs: Tilt = 0.0
+    omega: Tilt = 0.0
 
 
 class MagneticCellTable(Table):
@@ -185,12 +192,22 @@ class ModelTable(Table):
     anisotropy: list[AnisotropyTable] = []
 
 
+Mosaic = Annotated[float, Field(ge=0, le=20)]
+
+
 class InstrumentTable(Table):
-    """The spectrometer, by the name of one that ships or the path of an instrument file, and the sample in it."""
+    """The spectrometer, by the name of one that ships or the path of an instrument file, and the sample in it.
+
+    `sample_axes` are the directions (r.l.u.) of the sample's first axis and one in the plane of its first and second;
+    `mosaic` is a full width at half maximum in degrees, or three, about u, across it in the horizontal, and upwards.
+    """
 
     preset: str
     package: str
     sample_size_mm: Annotated[list[Annotated[float, Field(gt=0, le=1e4)]], Field(min_length=3, max_length=3)]
+    shape: Literal["cuboid", "plate", "cylinder", "sphere"] = "cuboid"
+    sample_axes: Annotated[list[Direction], Field(min_length=2, max_length=2)] | None = None
+    mosaic: Mosaic | Annotated[list[Mosaic], Field(min_length=3, max_length=3)] = 0.0
     intrinsic_width: Annotated[float, Field(ge=0, le=100)] = 0.1
 
 
