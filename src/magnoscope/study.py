@@ -11,6 +11,9 @@ from .downloads import Downloads
 from .errors import StudyError
 from .hamiltonian import SpinModel
 from .instrument import Sample, Spectrometer
+from .views import Axis, MapView, PathView, View
+
+__all__ = ["Axis", "MapView", "PathView", "Run", "Study", "Twin", "View"]
 
 
 @dataclass(frozen=True)
@@ -29,51 +32,6 @@ class Run:
     frequency: float
     energy_bin: float
     psi: float = 0.0
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One axis of Q that a map shows: direction in r.l.u. and pixel centres from ``start`` to ``stop``."""
-
-    name: str
-    direction: tuple[float, float, float]
-    start: float
-    stop: float
-    points: int
-
-    @property
-    def centres(self) -> NDArray[np.float64]:
-        """Pixel centres, (points,)."""
-        return np.linspace(self.start, self.stop, self.points)
-
-    @property
-    def width(self) -> float:
-        """Width of a pixel."""
-        return (self.stop - self.start) / (self.points - 1)
-
-
-@dataclass(frozen=True)
-class MapView:
-    """Constant-energy maps: one tile for each run and slice of energy transfer.
-
-    Attributes
-    ----------
-    axes : (Axis, Axis)
-        Shown along axis 0 and axis 1 of a tile.
-    hidden_name, hidden_direction
-        The direction of Q (r.l.u.) that kinematics fixes.
-    energy_fractions : (n_slices + 1,)
-        Edges of the slices in units of Ei.
-    """
-
-    axes: tuple[Axis, Axis]
-    hidden_name: str
-    hidden_direction: tuple[float, float, float]
-    energy_fractions: tuple[float, ...]
-
-    def energy_edges(self, ei: float) -> NDArray[np.float64]:
-        """Edges of the slices of a run, (n_slices + 1,) meV."""
-        return np.array(self.energy_fractions) * ei
 
 
 @dataclass(frozen=True)
@@ -98,7 +56,7 @@ class Study:
     package: str
     intrinsic_width: float
     runs: tuple[Run, ...]
-    view: MapView
+    view: View
     downloads: Downloads | None
     layout_hash: str
     physics_hash: str
@@ -110,9 +68,8 @@ class Study:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Shape of a spectrum: (runs, slices, axis 0, axis 1)."""
-        x, y = self.view.axes
-        return len(self.runs), len(self.view.energy_fractions) - 1, x.points, y.points
+        """Shape of a spectrum: (runs, slices, axis 0, axis 1); a path has energy bins, points and 1."""
+        return len(self.runs), *self.view.shape
 
     @property
     def image_shape(self) -> tuple[int, int]:

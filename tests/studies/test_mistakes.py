@@ -222,7 +222,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "bin above Ei": ("energy_bin = 0.25", "energy_bin = 60", "runs.1: `energy_bin` 60 must be below `ei` 50"),
     "slices upside down": ("from = 0.1, to = 0.7", "from = 0.7, to = 0.1", "`from` must be below `to`"),
     "slices beyond Ei": ("to = 0.7", "@@to = 1.2", "view.energy_fractions.to: must be less than or equal to 0.97"),
-    "unknown view": ('kind = "maps"', '@@kind = "cuts"', "view.kind: must be 'maps', not 'cuts'"),
+    "unknown view": ('kind = "maps"', '@@kind = "cuts"', "view.kind: must be 'maps' or 'path', not 'cuts'"),
     "operation that is none": ("[[sites]]", GENERATORS.format('@@"x, y",'), "magnetic_cell.generators.1: "),
     "second operation": ("[[sites]]", GENERATORS.format('"x, y, -z",\n@@"2*x, y, z"'), "generators.2: "),
     "shear": ("[[sites]]", GENERATORS.format('@@"x+y, y, z",'), "is no symmetry of a lattice"),

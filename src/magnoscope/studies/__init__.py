@@ -14,16 +14,14 @@ from ..crystal import Lattice
 from ..downloads import Download, Downloads
 from ..errors import InstrumentError, StudyError
 from ..instrument import content, load_spectrometer
-from ..study import Axis, MapView, Run, Study, Twin
-from ..units import wavevector
+from ..study import Run, Study, Twin
 from .lines import line_of
 from .mounting import build_orientation, build_sample
-from .schema import MOST_PIXELS, DownloadsTable, StudyFile
+from .schema import DownloadsTable, StudyFile
 from .structure import Mistake, build_model, build_sites, operation
+from .views import build_view
 
 UNKNOWN = "unknown key"
-MOST_ZONES = 1000
-"""Magnetic zones the two axes of a view may span together."""
 
 
 def shipped() -> list[str]:
@@ -109,6 +107,11 @@ def _mistake(details: Any, tables: dict[str, Any]) -> Mistake:
         return Mistake(tuple(path), UNKNOWN)
     if kind == "missing":
         return Mistake(tuple(path), "this key is missing")
+    if kind == "union_tag_not_found":
+        return Mistake((*path, details["ctx"]["discriminator"].strip("'")), "this key is missing")
+    if kind == "union_tag_invalid":
+        key, told = details["ctx"]["discriminator"].strip("'"), details["ctx"]
+        return Mistake((*path, key), f"must be {told['expected_tags'].replace(', ', ' or ')}, not {told['tag']!r}")
     given = f", not {node!r}" if isinstance(node, (str, int, float)) and kind != "value_error" else ""
     message = details["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     return Mistake(tuple(path), message + given)
@@ -158,14 +161,8 @@ def _build(file: StudyFile, tables: dict[str, object], folder: Path) -> Study:
             chopper.timing(run.ei, run.frequency)
         except InstrumentError as error:
             raise Mistake(("runs", number, "frequency"), str(error)) from None
-    view = file.view
-    fractions = np.linspace(view.energy_fractions.from_, view.energy_fractions.to, view.energy_fractions.slices + 1)
-    axes = tuple(Axis(a.name, tuple(a.direction), a.from_, a.to, a.points) for a in view.axes)  # type: ignore[arg-type]
-    pixels = len(file.runs) * view.energy_fractions.slices * axes[0].points * axes[1].points
-    if pixels > MOST_PIXELS:
-        raise Mistake(("view",), f"the tiles have {pixels} pixels together; at most {MOST_PIXELS} fit into memory")
-    _check_reach(axes, view.hidden.direction, lattice, max(run.ei for run in file.runs))
-    _check_fineness(axes, supercell)
+    runs = tuple(Run(r.ei, r.frequency, r.energy_bin, r.psi) for r in file.runs)
+    view = build_view(file.view, lattice, supercell, runs)
     physics = {k: v for k, v in tables.items() if k not in ("title", "citation", "downloads", "worked_case")}
     layout = {"classes": list(file.models), "view": tables["view"], "runs": [run.ei for run in file.runs]}
     return Study(
@@ -180,40 +177,12 @@ def _build(file: StudyFile, tables: dict[str, object], folder: Path) -> Study:
         sample=build_sample(file.instrument, orientation, lattice),
         package=file.instrument.package,
         intrinsic_width=file.instrument.intrinsic_width,
-        runs=tuple(Run(r.ei, r.frequency, r.energy_bin, r.psi) for r in file.runs),
-        view=MapView(axes, view.hidden.name, tuple(view.hidden.direction), tuple(fractions)),  # type: ignore[arg-type]
+        runs=runs,
+        view=view,
         downloads=_downloads(file.downloads),
         layout_hash=_digest(layout),
         physics_hash=_digest([physics, content(spectrometer)]),
     )
-
-
-def _check_reach(axes: tuple[Axis, ...], hidden: list[float], lattice: Lattice, ei: float) -> None:
-    """Stop on axes that lead to where no neutron of the largest Ei can be scattered."""
-    along = lattice.to_cartesian(hidden) / np.linalg.norm(lattice.to_cartesian(hidden))
-    reach = 2 * float(wavevector(ei))
-    for place, axis in enumerate(axes):
-        step = lattice.to_cartesian(axis.direction)
-        across = float(np.linalg.norm(step - (step @ along) * along))
-        for key, end in (("from", axis.start), ("to", axis.stop)):
-            if abs(end) * across > reach:
-                raise Mistake(
-                    ("view", "axes", place, key),
-                    f"{end:g} is out of reach even with Ei = {ei:g} meV; at most {reach / across:.3g} could be seen",
-                )
-
-
-def _check_fineness(axes: tuple[Axis, ...], supercell: tuple[int, ...]) -> None:
-    """Stop on axes so long that the fine grid of a simulation would not fit into memory."""
-    steps = [max(1.0, *np.abs(np.array(axis.direction) * supercell)) for axis in axes]
-    zones = [(axis.stop - axis.start) * step for axis, step in zip(axes, steps, strict=True)]
-    if zones[0] * zones[1] > MOST_ZONES:
-        place = int(np.argmax(zones))
-        raise Mistake(
-            ("view", "axes", place, "to"),
-            f"the axes span {zones[0]:.3g} x {zones[1]:.3g} magnetic zones; at most {MOST_ZONES} together can be "
-            "simulated, choose shorter axes",
-        )
 
 
 def _downloads(table: DownloadsTable | None) -> Downloads | None:

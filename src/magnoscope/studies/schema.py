@@ -5,14 +5,13 @@ import re
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-MOST_PIXELS = 4_000_000
-"""Pixels that all tiles of a study may have together; with more, even one spectrum fills the memory."""
+from .tables import Direction, Finite, Table, Vector
+from .view_tables import MapsTable, PathTable
+
 WORDS = ("study", "model", "resolution", "sampling")
 """What `simulate` calls its own arguments, so that parameters cannot have these names."""
-HELD = ("signal", "valid", "error", "ei_meV", "energy_edges_meV", "energy")
-"""What a file of a spectrum holds beside its axes."""
 
 
 def _number(value: Any) -> Any:
@@ -40,12 +39,6 @@ def _matrix(value: Any) -> Any:
     return _exchange(value)
 
 
-def _direction(value: list[float]) -> list[float]:
-    if not np.max(np.abs(value)) >= 1e-6:
-        raise ValueError("is zero; give it a direction")
-    return value
-
-
 def _parameter(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or keyword.iskeyword(name) or name in WORDS:
         raise ValueError(
@@ -54,9 +47,6 @@ def _parameter(name: str) -> str:
     return name
 
 
-Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
-Vector = Annotated[list[Finite], Field(min_length=3, max_length=3)]
-Direction = Annotated[Vector, AfterValidator(_direction)]
 Number = Annotated[float | str, BeforeValidator(_number)]
 Exchange = Annotated[float | str | list[list[float | str]], BeforeValidator(_exchange)]
 Matrix = Annotated[list[list[float | str]], BeforeValidator(_matrix)]
@@ -64,12 +54,6 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+$", max_length=80)]
 Length = Annotated[float, Field(ge=0.1, le=1e4)]
 Angle = Annotated[float, Field(gt=0, lt=180)]
 Operation = Annotated[str, Field(max_length=300)]
-
-
-class Table(BaseModel):
-    """A table of the file."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class LatticeTable(Table):
@@ -226,69 +210,6 @@ class RunTable(Table):
         return self
 
 
-AxisName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=40)]
-
-
-class AxisTable(Table):
-    """An axis of a map: direction (r.l.u.) and pixel centres."""
-
-    name: AxisName
-    direction: Direction
-    from_: Annotated[Finite, Field(alias="from")]
-    to: Finite
-    points: Annotated[int, Field(ge=2, le=2000)]
-
-    @model_validator(mode="after")
-    def _rising(self) -> "AxisTable":
-        if not self.from_ < self.to:
-            raise ValueError("`from` must be below `to`")
-        return self
-
-
-class HiddenTable(Table):
-    """The direction of Q that a map does not show."""
-
-    name: AxisName
-    direction: Direction
-
-
-class SlicesTable(Table):
-    """Equal slices of energy transfer in units of Ei."""
-
-    from_: Annotated[float, Field(alias="from", ge=0)]
-    to: Annotated[float, Field(le=0.97)]
-    slices: Annotated[int, Field(ge=1, le=1000)]
-
-    @model_validator(mode="after")
-    def _rising(self) -> "SlicesTable":
-        if not self.from_ < self.to:
-            raise ValueError("`from` must be below `to`")
-        if (self.to - self.from_) / self.slices < 1e-3:
-            raise ValueError("the slices are too narrow; each must be at least 0.001 of Ei")
-        return self
-
-
-class ViewTable(Table):
-    """Constant-energy maps on two axes of Q."""
-
-    kind: Literal["maps"]
-    energy_fractions: SlicesTable
-    axes: Annotated[list[AxisTable], Field(min_length=2, max_length=2)]
-    hidden: HiddenTable
-
-    @model_validator(mode="after")
-    def _told_apart(self) -> "ViewTable":
-        names = [self.axes[0].name, self.axes[1].name, self.hidden.name]
-        if len(set(names)) < 3 or set(names) & set(HELD):
-            called = ", ".join(names)
-            raise ValueError(f"the axes are called {called}; give them three names, none of {', '.join(HELD)}")
-        directions = np.array([*(a.direction for a in self.axes), self.hidden.direction])
-        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-        if abs(np.linalg.det(directions)) < 1e-6:
-            raise ValueError("the directions of the two axes and the hidden one must be independent")
-        return self
-
-
 class DownloadTable(Table):
     """One public file, and what brings it into the study's layout."""
 
@@ -323,5 +244,5 @@ class StudyFile(Table):
     models: Annotated[dict[Name, ModelTable], Field(min_length=1, max_length=100)]
     instrument: InstrumentTable
     runs: Annotated[list[RunTable], Field(min_length=1, max_length=1000)]
-    view: ViewTable
+    view: Annotated[MapsTable | PathTable, Field(discriminator="kind")]
     downloads: DownloadsTable | None = None

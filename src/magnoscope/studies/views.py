@@ -1,0 +1,115 @@
+"""From what a study file says of its view to the view itself, and what no spectrometer or memory could do about it."""
+
+import numpy as np
+
+from ..crystal import Lattice
+from ..study import Run
+from ..units import wavevector
+from ..views import Axis, MapView, PathView, Segment, View
+from .structure import Mistake
+from .view_tables import MapsTable, PathTable
+
+MOST_PIXELS = 4_000_000
+"""Pixels that all tiles of a study may have together; with more, even one spectrum fills the memory."""
+MOST_ZONES = 1000
+"""Magnetic zones the two axes of a map may span together."""
+MOST_LENGTHS = 200
+"""Reciprocal cells the path may pass through."""
+SHORTEST = 1e-3
+"""Length of a segment, 1/Å."""
+
+
+def build_view(
+    table: MapsTable | PathTable, lattice: Lattice, supercell: tuple[int, ...], runs: tuple[Run, ...]
+) -> View:
+    """The view of a study.
+
+    Raises
+    ------
+    Mistake
+        With the path of keys, where it is too large or out of reach.
+    """
+    view = _maps(table, lattice, supercell, runs) if isinstance(table, MapsTable) else _path(table, lattice, runs)
+    pixels = len(runs) * int(np.prod(view.shape))
+    if pixels > MOST_PIXELS:
+        raise Mistake(("view",), f"the tiles have {pixels} pixels together; at most {MOST_PIXELS} fit into memory")
+    return view
+
+
+def _maps(table: MapsTable, lattice: Lattice, supercell: tuple[int, ...], runs: tuple[Run, ...]) -> MapView:
+    slices = table.energy_fractions
+    fractions = np.linspace(slices.from_, slices.to, slices.slices + 1)
+    x, y = (Axis(a.name, tuple(a.direction), a.from_, a.to, a.points) for a in table.axes)  # type: ignore[arg-type]
+    view = MapView((x, y), table.hidden.name, tuple(table.hidden.direction), tuple(fractions))  # type: ignore[arg-type]
+    if len(runs) * int(np.prod(view.shape)) <= MOST_PIXELS:
+        _check_reach(view.axes, table.hidden.direction, lattice, max(run.ei for run in runs))
+        _check_fineness(view.axes, supercell)
+    return view
+
+
+def _path(table: PathTable, lattice: Lattice, runs: tuple[Run, ...]) -> PathView:
+    ei = max(run.ei for run in runs)
+    if table.energies.to > 0.97 * ei:
+        raise Mistake(("view", "energies", "to"), f"must be at most 0.97 of the largest Ei, {0.97 * ei:.4g} meV")
+    normal = lattice.to_cartesian(table.normal.direction)
+    normal /= np.linalg.norm(normal)
+    segments: list[Segment] = []
+    for number in range(1, len(table.waypoints)):
+        start, end = table.waypoints[number - 1 : number + 1]
+        if end.begins:
+            continue
+        step = lattice.to_cartesian(end.q) - lattice.to_cartesian(start.q)
+        length = float(np.linalg.norm(step))
+        place = ("view", "waypoints", number)
+        if length < SHORTEST:
+            raise Mistake((*place, "q"), "is the same point as the one before; leave one out")
+        if length > MOST_LENGTHS * float(np.linalg.norm(lattice.reciprocal, axis=1).max()):
+            raise Mistake(
+                (*place, "q"), f"is too far from the point before; a segment passes at most {MOST_LENGTHS} cells"
+            )
+        if np.linalg.norm(step / length - (step / length @ normal) * normal) < 1e-3:
+            raise Mistake((*place, "q"), "makes the path run along `normal`; give another direction there")
+        points = table.points[len(segments)] if table.points else max(1, round(length / (table.step or length)))
+        segments.append(
+            Segment(tuple(start.q), tuple(end.q), (start.label, end.label), points, length)  # type: ignore[arg-type]
+        )
+    energies = np.linspace(table.energies.from_, table.energies.to, table.energies.bins + 1)
+    view = PathView(
+        tuple(segments),
+        table.across,
+        tuple(table.normal.direction),  # type: ignore[arg-type]
+        table.normal.width,
+        tuple(map(float, energies)),
+    )
+    far = np.linalg.norm(lattice.to_cartesian(view.centres), axis=1).min()
+    if far > 2 * wavevector(ei):
+        raise Mistake(("view", "waypoints"), f"lie out of reach even with Ei = {ei:g} meV")
+    return view
+
+
+def _check_reach(axes: tuple[Axis, ...], hidden: list[float], lattice: Lattice, ei: float) -> None:
+    """Stop on axes that lead to where no neutron of the largest Ei can be scattered."""
+    along = lattice.to_cartesian(hidden) / np.linalg.norm(lattice.to_cartesian(hidden))
+    reach = 2 * float(wavevector(ei))
+    for place, axis in enumerate(axes):
+        step = lattice.to_cartesian(axis.direction)
+        across = float(np.linalg.norm(step - (step @ along) * along))
+        for key, end in (("from", axis.start), ("to", axis.stop)):
+            if abs(end) * across > reach:
+                raise Mistake(
+                    ("view", "axes", place, key),
+                    f"{end:g} is out of reach even with Ei = {ei:g} meV; at most {reach / across:.3g} could be seen",
+                )
+
+
+def _check_fineness(axes: tuple[Axis, ...], supercell: tuple[int, ...]) -> None:
+    """Stop on axes so long that the fine grid of a simulation would not fit into memory."""
+    steps = [max(1.0, *np.abs(np.array(axis.direction) * supercell)) for axis in axes]
+    zones = [(axis.stop - axis.start) * step for axis, step in zip(axes, steps, strict=True)]
+    if zones[0] * zones[1] > MOST_ZONES:
+        place = int(np.argmax(zones))
+        raise Mistake(
+            ("view", "axes", place, "to"),
+            f"the axes span {zones[0]:.3g} x {zones[1]:.3g} magnetic zones; at most {MOST_ZONES} together can be "
+            "simulated, choose shorter axes",
+        )
