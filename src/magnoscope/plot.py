@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from .errors import MagnoscopeError
@@ -30,94 +31,134 @@ def run_scale(spectrum: Spectrum) -> NDArray[np.float64]:
 
 
 def _draw_image(axes: Axes, tiles: NDArray[np.float64], spectrum: Spectrum, title: str) -> None:
-    """All tiles of a spectrum, each run on its own scale."""
+    """All tiles of a spectrum (runs, tiles, rows, columns), each run on its own scale."""
     study = spectrum.study
-    runs, slices, nx, ny = study.shape
+    runs, number, nx, ny = tiles.shape
     scale = run_scale(spectrum)[:, None, None, None]
     axes.imshow(to_image(tiles / scale), cmap=_colour_map(), vmin=0, vmax=1, interpolation="nearest", aspect="auto")
     for r in range(1, runs):
         axes.axhline(r * nx - 0.5, color="white", lw=0.6)
-    for s in range(1, slices):
+    for s in range(1, number):
         axes.axvline(s * ny - 0.5, color="white", lw=0.6)
     axes.set_yticks([(r + 0.5) * nx for r in range(runs)], [f"{run.ei:g}" for run in study.runs])
-    fractions = study.view.energy_fractions
-    axes.set_xticks(
-        [(s + 0.5) * ny for s in range(slices)],
-        [f"{(a + b) / 2:.2f}" for a, b in zip(fractions[:-1], fractions[1:], strict=True)],
-        fontsize=7,
-    )
+    ei = study.runs[0].ei
+    middles = [sum(study.view.tile_energies(ei, s)) / 2 / ei for s in range(number)]
+    axes.set_xticks([(s + 0.5) * ny for s in range(number)], [f"{m:.2f}" for m in middles], fontsize=7)
+    axes.set_xlabel("energy transfer / Ei")
     axes.set_ylabel("Ei (meV)")
     axes.set_title(title, fontsize=10, loc="left")
 
 
-def telling_slices(verdict: Verdict, number: int = 4) -> list[tuple[int, int]]:
-    """Slices (run, slice) in which the best matches of the two nearest models differ most, in units of the noise."""
+def _draw_tile(axes: Axes, tile: NDArray[np.float64], spectrum: Spectrum, r: int, top: float) -> AxesImage:
+    """One tile of a run with its axes."""
+    rows, columns = spectrum.study.view.tile_edges(spectrum.study.runs[r].ei)
+    shown = axes.imshow(
+        tile,
+        cmap=_colour_map(),
+        vmin=0,
+        vmax=max(top, 1e-12),
+        origin="lower",
+        extent=(columns.low, columns.high, rows.low, rows.high),
+        interpolation="nearest",
+        aspect="auto" if rows.unit != columns.unit else "equal",
+    )
+    for edge, place, line in ((columns, axes.set_xticks, axes.axvline), (rows, axes.set_yticks, axes.axhline)):
+        if edge.ticks:
+            place([at for at, _ in edge.ticks], [name for _, name in edge.ticks])
+            for at, _ in edge.ticks[1:-1]:
+                line(at, color="white", lw=0.6)
+    axes.set_xlabel(columns.label)
+    axes.set_ylabel(rows.label)
+    return shown
+
+
+def telling_tiles(verdict: Verdict, number: int = 4) -> list[tuple[int, int]]:
+    """Tiles (run, tile) in which the best matches of the two nearest models differ most, in units of the noise."""
     first, second = sorted(verdict.matches, key=lambda name: -verdict.scores[name])[:2]
     a, b = verdict.matches[first].match, verdict.matches[second].match
-    valid = verdict.spectrum.valid
-    difference = np.where(valid, (a.fitted - b.fitted) ** 2, 0).sum((2, 3))
-    residual = np.where(valid, (verdict.spectrum.signal - a.fitted) ** 2, 0).sum((2, 3))
+    spectrum, as_tiles = verdict.spectrum, verdict.spectrum.study.view.as_tiles
+    valid = as_tiles(spectrum.valid)
+    difference = as_tiles(np.where(spectrum.valid, (a.fitted - b.fitted) ** 2, 0)).sum((2, 3))
+    residual = as_tiles(np.where(spectrum.valid, (spectrum.signal - a.fitted) ** 2, 0)).sum((2, 3))
     gain = np.where(np.isfinite(a.per_tile), difference / np.maximum(residual / valid.sum((2, 3)).clip(1), 1e-30), 0)
     best = np.argsort(gain, axis=None)[::-1][:number]
     return [tuple(map(int, np.unravel_index(i, gain.shape))) for i in best]  # type: ignore[misc]
 
 
 def plot_verdict(verdict: Verdict) -> Figure:
-    """The data, the best match of each model, and the slices that tell them apart, side by side."""
+    """The data, the best match of each model, and the tiles that tell them apart, side by side.
+
+    Of a view with one tile for each run, such as a path, all tiles are drawn with their axes.
+    """
     spectrum, study = verdict.spectrum, verdict.spectrum.study
     names = list(verdict.matches)
     columns = 1 + len(names)
-    chosen = telling_slices(verdict) if len(names) > 1 else []
-    figure = Figure(figsize=(4.6 * columns, 4.2 + 2.5 * len(chosen)), layout="constrained")
-    grid = figure.add_gridspec(1 + len(chosen), columns, height_ratios=[1.7] + [1] * len(chosen))
-    measured = np.where(spectrum.valid, spectrum.signal, np.nan)
-    panels = [("data", measured)] + [
+    panels = [("data", _shown(spectrum, spectrum.signal))] + [
         (
             f"{name}: K = {verdict.scores[name]:.3f}, chi2 = {m.match.chi_square:.2f}",
-            np.where(spectrum.valid, m.match.fitted, np.nan),
+            _shown(spectrum, m.match.fitted),
         )
         for name, m in verdict.matches.items()
     ]
-    for column, (title, tiles) in enumerate(panels):
-        axes = figure.add_subplot(grid[0, column])
-        _draw_image(axes, tiles, spectrum, title)
-        axes.set_xlabel("energy transfer / Ei")
-    for row, (r, s) in enumerate(chosen, 1):
-        _draw_slices(figure, [figure.add_subplot(grid[row, c]) for c in range(columns)], panels, spectrum, r, s)
+    runs, tiles = panels[0][1].shape[:2]
+    overview = tiles > 1
+    if overview:
+        chosen = telling_tiles(verdict) if len(names) > 1 else []
+    else:
+        chosen = [(r, 0) for r in range(runs)]
+    heights = [1.7] * overview + [1.0 if overview else 1.4] * len(chosen)
+    figure = Figure(figsize=(4.6 * columns, 0.8 + 2.5 * max(sum(heights), 1)), layout="constrained")
+    grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
+    if overview:
+        for column, (title, values) in enumerate(panels):
+            _draw_image(figure.add_subplot(grid[0, column]), values, spectrum, title)
+    for row, (r, t) in enumerate(chosen, int(overview)):
+        _draw_tiles(figure, [figure.add_subplot(grid[row, c]) for c in range(columns)], panels, spectrum, r, t)
     figure.suptitle(f"{study.title}\n{verdict.sentence}", fontsize=10, wrap=True)
     return figure
 
 
-def _draw_slices(
+def _shown(spectrum: Spectrum, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values as tiles (runs, tiles, rows, columns), NaN where there is no detector."""
+    return spectrum.study.view.as_tiles(np.where(spectrum.valid, values, np.nan))
+
+
+def _draw_tiles(
     figure: Figure,
     axes: Sequence[Axes],
     panels: Sequence[tuple[str, NDArray[np.float64]]],
     spectrum: Spectrum,
     r: int,
-    s: int,
+    t: int,
 ) -> None:
-    """One slice of every panel on one colour scale."""
+    """One tile of every panel on one colour scale."""
     study = spectrum.study
-    x, y = study.view.axes
-    low, high = study.energy_edges[r, s : s + 2]
-    top = np.nanpercentile(panels[0][1][r, s], 98)
-    extent = (y.start - y.width / 2, y.stop + y.width / 2, x.start - x.width / 2, x.stop + x.width / 2)
+    low, high = study.view.tile_energies(study.runs[r].ei, t)
+    top = np.nanpercentile(panels[0][1][r, t], 98)
+    whole = panels[0][1].shape[1] == 1
     for number, (axis, (title, tiles)) in enumerate(zip(axes, panels, strict=True)):
-        shown = axis.imshow(
-            tiles[r, s],
-            cmap=_colour_map(),
-            vmin=0,
-            vmax=max(top, 1e-12),
-            origin="lower",
-            extent=extent,
-            interpolation="nearest",
-            aspect="equal",
-        )
-        axis.set_xlabel(f"{y.name} (r.l.u.)")
-        axis.set_ylabel(f"{x.name} (r.l.u.)")
-        axis.set_title(f"{title.split(':')[0]}, Ei {study.runs[r].ei:g}: {low:.1f} to {high:.1f} meV", fontsize=9)
+        shown = _draw_tile(axis, tiles[r, t], spectrum, r, top)
+        where = f"Ei {study.runs[r].ei:g}" if whole else f"Ei {study.runs[r].ei:g}: {low:.1f} to {high:.1f} meV"
+        axis.set_title(f"{title if whole else title.split(':')[0]}, {where}", fontsize=9)
         if number == len(axes) - 1:
             figure.colorbar(shown, ax=axis, label="intensity")
+
+
+def plot_spectrum(spectrum: Spectrum, title: str = "") -> Figure:
+    """A spectrum alone: all its tiles, with their axes where each run has but one."""
+    values = _shown(spectrum, spectrum.signal)
+    runs, tiles = values.shape[:2]
+    if tiles > 1:
+        figure = Figure(figsize=(8, 5), layout="constrained")
+        _draw_image(figure.add_subplot(), values, spectrum, title or spectrum.study.title)
+        return figure
+    figure = Figure(figsize=(6.4, 0.5 + 3.5 * runs), layout="constrained")
+    for r, scale in enumerate(run_scale(spectrum)):
+        axes = figure.add_subplot(runs, 1, r + 1)
+        shown = _draw_tile(axes, values[r, 0], spectrum, r, scale)
+        axes.set_title(f"{title or spectrum.study.title}, Ei {spectrum.study.runs[r].ei:g} meV", fontsize=9)
+        figure.colorbar(shown, ax=axes, label="intensity")
+    return figure
 
 
 def save_figure(figure: Figure, path: Path) -> None:

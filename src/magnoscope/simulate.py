@@ -21,12 +21,13 @@ from .hamiltonian import SpinModel
 from .machine import one_thread
 from .resolution.kinematics import Scan
 from .resolution.landing import Bins, Spots, Tile
-from .resolution.setting import run_setting
+from .resolution.setting import hidden_coordinates, pixel_wave_vectors, run_setting
 from .resolution.spread import SMOOTHING, Method, Spread, make_spread
 from .spectrum import Spectrum
 from .spinwave import ModeSolver, check_stable, s_perp
 from .spinwave.layers import LayerTable, layer_tables
-from .study import Axis, Run, Study
+from .study import Run, Study
+from .views import Axis, PathView
 
 MARGIN = 0.08
 """How far (fraction of an axis' length) the fine grid goes beyond the view, for what the resolution carries in."""
@@ -74,6 +75,8 @@ class Sampling:
         Share of the resolution's covariance that the spot around each draw keeps (Monte Carlo only).
     energies : int
         Energy transfers per run at which dispersive modes are solved (only where they disperse along the hidden axis).
+    across : int
+        Points in each of the two directions across a path (paths only).
     """
 
     zone_points: int = 20
@@ -81,6 +84,7 @@ class Sampling:
     draws_per_mode: int = 2
     smoothing: float = SMOOTHING
     energies: int = 24
+    across: int = 7
 
     def finer(self) -> "Sampling":
         """About eight times the spots: a grid finer by half, twice the draws, less of the covariance in their spots."""
@@ -90,6 +94,7 @@ class Sampling:
             draws_per_mode=2 * self.draws_per_mode,
             smoothing=self.smoothing / 2,
             energies=-(-3 * self.energies // 2),
+            across=-(-3 * self.across // 2),
         )
 
 
@@ -117,23 +122,36 @@ class _Peaks:
 
 
 class Simulator:
-    """A study made ready to simulate any of its models with any parameters."""
+    """A study made ready to simulate any of its models with any parameters, whichever its view."""
+
+    def __new__(cls, study: Study, *_: object, **__: object) -> "Simulator":
+        """One for the study's kind of view."""
+        if cls is Simulator and isinstance(study.view, PathView):
+            from .simulate_path import PathSimulator  # which is built on this module
+
+            return super().__new__(PathSimulator)
+        return super().__new__(cls)
 
     def __init__(self, study: Study, resolution: Method = "gaussian", sampling: Sampling | None = None) -> None:
         self.study = study
         self.resolution = resolution
         self.sampling = sampling or Sampling()
-        self.grid = tuple(_fine_axis(axis, study, self.sampling.zone_points) for axis in study.view.axes)
+        self._solvers = {name: ModeSolver(model) for name, model in study.models.items()}
+        self._references: dict[str, np.ndarray] = {}
+        self._prepare()
+        self.reachable = self._reachable()
+
+    def _prepare(self) -> None:
+        """What does not depend on the model's parameters."""
+        study = self.study
+        self.grid = tuple(_fine_axis(axis, study, self.sampling.zone_points) for axis in study.maps.axes)
         x, y = np.meshgrid(*self.grid, indexing="ij")
         self._x, self._y = torch.as_tensor(x.ravel()), torch.as_tensor(y.ravel())
         self._x32, self._y32 = self._x.float(), self._y.float()
         self._steps = [float(g[1] - g[0]) for g in self.grid]
-        self._axes = np.array([*(a.direction for a in study.view.axes), study.view.hidden_direction], float)
+        self._axes = np.array([*(a.direction for a in study.maps.axes), study.maps.hidden_direction], float)
         self._plans = [self._plan(number, run) for number, run in enumerate(study.runs)]
-        self._solvers = {name: ModeSolver(model) for name, model in study.models.items()}
         self._flat = {name: self._heights(model) for name, model in study.models.items()}
-        self._references: dict[str, np.ndarray] = {}
-        self.reachable = self._reachable()
 
     def solver(self, model: str) -> ModeSolver:
         """The spin wave solver of a candidate model."""
@@ -158,36 +176,29 @@ class Simulator:
         sigmas = [float(np.hypot(w, step / 12**0.5)) for w, step in zip(spread.widest[:2], self._steps, strict=True)]
         pixels = [
             Bins.for_spots(axis.start - axis.width / 2, axis.width, axis.points, sigma)
-            for axis, sigma in zip(study.view.axes, sigmas, strict=True)
+            for axis, sigma in zip(study.maps.axes, sigmas, strict=True)
         ]
         slices = Bins.for_spots(float(edges[0]), float(edges[1] - edges[0]), len(edges) - 1, spread.widest[2])
         return _RunPlan(run, scan, spread, Tile(pixels[0], pixels[1], slices), window)
 
     def _heights(self, model: SpinModel) -> list[np.ndarray] | None:
         """Heights of the sites along the hidden direction of each twin, None if modes disperse along one."""
-        hidden = np.asarray(self.study.view.hidden_direction, float)
+        hidden = np.asarray(self.study.maps.hidden_direction, float)
         heights = [model.layer_heights(model.lattice.to_cartesian(t.matrix @ hidden)) for t in self.study.twins]
         return None if any(h is None for h in heights) else heights  # type: ignore[return-value]
 
     def _reachable(self) -> np.ndarray:
         """Pixels whose centre the kinematics reach at both edges of their slice, (runs, slices, x, y)."""
-        x, y = np.meshgrid(*(a.centres for a in self.study.view.axes), indexing="ij")
         out = np.empty(self.study.shape, bool)
-        for number, plan in enumerate(self._plans):
-            at_edges = [np.isfinite(plan.scan.q_spectrometer(x, y, e)).all(-1) for e in self.study.energy_edges[number]]
-            out[number] = [a & b for a, b in zip(at_edges[:-1], at_edges[1:], strict=True)]
+        for number, edges in enumerate(self.study.energy_edges):
+            reached = np.isfinite(pixel_wave_vectors(self.study, number, edges))
+            out[number] = np.logical_and(reached[:-1], reached[1:]).all(-1)
         return out
 
     def hidden_axis(self) -> np.ndarray:
         """Coordinate (r.l.u.) along the hidden direction at pixel and slice centres, (runs, slices, x, y)."""
-        x, y = (torch.as_tensor(a) for a in np.meshgrid(*(a.centres for a in self.study.view.axes), indexing="ij"))
         centres = (self.study.energy_edges[:, 1:] + self.study.energy_edges[:, :-1]) / 2
-        return np.stack(
-            [
-                np.stack([p.scan.hidden(x, y, torch.as_tensor(e)).numpy() for e in row])
-                for p, row in zip(self._plans, centres, strict=True)
-            ]
-        )
+        return np.stack([hidden_coordinates(self.study, number, row) for number, row in enumerate(centres)])
 
     def __call__(self, model: str, changes: Mapping[str, float] | None = None) -> Spectrum:
         """The spectrum of a model.
@@ -317,7 +328,7 @@ class Simulator:
         """Add modes to a run's buffer."""
         spread = plan.spread
         uses = min(self.sampling.draws_per_mode, spread.draws)
-        x_axis, y_axis = self.study.view.axes
+        x_axis, y_axis = self.study.maps.axes
         share = self._steps[0] * self._steps[1] / (x_axis.width * y_axis.width)
         mean = peaks.weight.mean()
         bright = (peaks.weight > FAINT * mean).nonzero()[:, 0]

@@ -40,7 +40,7 @@ class Spectrum:
 
     @property
     def image(self) -> NDArray[np.float64]:
-        """The flat image, NaN where there is no detector: rows of tiles are runs, columns slices."""
+        """The flat image, NaN where there is no detector: ``study.view.layout`` says in which order."""
         return to_image(np.where(self.valid, self.signal, np.nan))
 
     def masked(self, no_detector: NDArray[np.bool_]) -> "Spectrum":
@@ -67,7 +67,7 @@ def to_tiles(image: NDArray, study: Study) -> NDArray:
     if image.shape != study.image_shape:
         raise SpectrumError(
             f"the image has shape {' x '.join(map(str, image.shape)) or '()'}; study {study.name} needs "
-            f"{study.image_shape[0]} x {study.image_shape[1]} (a row of tiles for each run, a column for each slice)"
+            f"{study.image_shape[0]} x {study.image_shape[1]} ({study.view.layout})"
         )
     runs, slices, x, y = study.shape
     return image.reshape(runs, x, slices, y).transpose(0, 2, 1, 3)

@@ -11,9 +11,7 @@ from .downloads import Downloads
 from .errors import StudyError
 from .hamiltonian import SpinModel
 from .instrument import Sample, Spectrometer
-from .views import Axis, MapView, PathView, View
-
-__all__ = ["Axis", "MapView", "PathView", "Run", "Study", "Twin", "View"]
+from .views import MapView, PathView, View
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,32 @@ class Study:
     def classes(self) -> tuple[str, ...]:
         """Names of the candidate models, in the file's order."""
         return tuple(self.models)
+
+    @property
+    def maps(self) -> MapView:
+        """The view, where it is one of maps.
+
+        Raises
+        ------
+        StudyError
+            If it is a path.
+        """
+        if not isinstance(self.view, MapView):
+            raise StudyError(f"the view of study {self.name} is a path in Q; this needs maps")
+        return self.view
+
+    @property
+    def path(self) -> PathView:
+        """The view, where it is a path.
+
+        Raises
+        ------
+        StudyError
+            If it is one of maps.
+        """
+        if not isinstance(self.view, PathView):
+            raise StudyError(f"the view of study {self.name} are maps; this needs a path in Q")
+        return self.view
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

@@ -36,12 +36,18 @@ class Axis:
 
 @dataclass(frozen=True)
 class Edge:
-    """One edge of a tile as it is drawn: what it is called, from where to where, and named places on it."""
+    """One edge of a tile as it is drawn: what it shows in which unit, from where to where, and named places on it."""
 
-    label: str
+    name: str
+    unit: str
     low: float
     high: float
     ticks: tuple[tuple[float, str], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """For the axis of a figure."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,11 @@ class MapView:
         return tuple(n for n, a in enumerate(self.axes) if abs(a.start + a.stop) < 1e-9 * (a.stop - a.start))
 
     @property
+    def size(self) -> str:
+        """The tiles of a run in words."""
+        return "{} slices of {} x {}".format(*self.shape)
+
+    @property
     def layout(self) -> str:
         """The flat image in words."""
         return "a row of tiles for each run, a column for each slice"
@@ -101,7 +112,7 @@ class MapView:
 
     def tile_edges(self, ei: float) -> tuple[Edge, Edge]:
         """How the rows and the columns of a tile are drawn."""
-        rows, columns = (Edge(f"{a.name} (r.l.u.)", a.start - a.width / 2, a.stop + a.width / 2) for a in self.axes)
+        rows, columns = (Edge(a.name, "r.l.u.", a.start - a.width / 2, a.stop + a.width / 2) for a in self.axes)
         return rows, columns
 
 
@@ -137,6 +148,8 @@ class PathView:
         Full width of the box along ``normal``, in units of it.
     energies : (n_bins + 1,) meV
         Edges of the energy bins, the same for every run.
+    detectors : ((low, high), (low, high)) degrees, or None
+        Horizontal and vertical angles of scattering that the detectors cover; all if None.
     """
 
     segments: tuple[Segment, ...]
@@ -144,15 +157,32 @@ class PathView:
     normal: tuple[float, float, float]
     normal_width: float
     energies: tuple[float, ...]
-
-    hidden_name = "psi"
-    mirrors: tuple[int, ...] = ()
-    layout = "the points of the path for each run in turn as rows, the energy bins as columns"
+    detectors: tuple[tuple[float, float], tuple[float, float]] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(energy bins, points of the path, 1)."""
         return len(self.energies) - 1, sum(s.points for s in self.segments), 1
+
+    @property
+    def hidden_name(self) -> str:
+        """What kinematics fixes: the angle by which the crystal has turned, degrees."""
+        return "psi"
+
+    @property
+    def mirrors(self) -> tuple[int, ...]:
+        """None: a path has a sense."""
+        return ()
+
+    @property
+    def size(self) -> str:
+        """The tile of a run in words."""
+        return "{} energy bins at {} points of a path".format(*self.shape)
+
+    @property
+    def layout(self) -> str:
+        """The flat image in words."""
+        return "the points of the path for each run in turn as rows, the energy bins as columns"
 
     def energy_edges(self, ei: float) -> NDArray[np.float64]:
         """Edges of the energy bins, (n_bins + 1,) meV."""
@@ -211,8 +241,8 @@ class PathView:
         """How the rows (energy transfer) and the columns (the path, in pixels) of a tile are drawn."""
         points = self.shape[1]
         return (
-            Edge("energy transfer (meV)", self.energies[0], self.energies[-1]),
-            Edge("path in Q", 0.0, float(points), self.named_points()),
+            Edge("energy transfer", "meV", self.energies[0], self.energies[-1]),
+            Edge("path in Q", "", 0.0, float(points), self.named_points()),
         )
 
 

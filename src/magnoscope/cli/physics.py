@@ -9,12 +9,12 @@ import typer
 
 from ..errors import InstrumentError, StudyError
 from ..io.images import write_spectrum
-from ..resolution.deviations import covariance
-from ..resolution.setting import run_setting
+from ..resolution.shown import shown_covariance
 from ..simulate import Simulator, converged
 from ..spectrum import counted
 from ..spinwave import ModeSolver, check_stable, s_perp, zone_grid
 from ..studies import load_study
+from ..views import PathView
 from .common import Json, SeedOption, SetOption, StudyArgument, app, parse_numbers, parse_settings, print_json, writable
 
 
@@ -75,13 +75,20 @@ def spinwaves(
 def resolution(
     study: StudyArgument,
     ei: Annotated[float, typer.Option("--ei", help="Incident energy of one of the study's runs, meV.")],
-    q: Annotated[str, typer.Option("--q", metavar="H,K", help="Point on the view's two axes, r.l.u.")],
+    q: Annotated[
+        str, typer.Option("--q", metavar="H,K[,L]", help="Point on the two axes of maps, or on a path; r.l.u.")
+    ],
     energy: Annotated[float, typer.Option("--energy", help="Energy transfer, meV.")],
     as_json: Json = False,
 ) -> None:
-    """Covariance of the view's two axes (r.l.u.) and energy (meV), the hidden axis integrated out."""
+    """Covariance of what the view shows, the rest integrated out: two axes of maps (r.l.u.) and energy (meV).
+
+    Of a path: place along it (1/Å) and energy; the mean of both sides of the beam.
+    """
     found = load_study(study)
-    x, y = parse_numbers(q, 2, "--q", "h,k")
+    point = (
+        parse_numbers(q, 3, "--q", "h,k,l") if isinstance(found.view, PathView) else parse_numbers(q, 2, "--q", "h,k")
+    )
     number = next((i for i, run in enumerate(found.runs) if abs(run.ei - ei) < 1e-6 * run.ei), None)
     if number is None:
         raise StudyError(
@@ -95,22 +102,12 @@ def resolution(
         raise InstrumentError(
             f"energy transfer {energy:g} meV is below -{LARGEST_GAIN * ei:g} meV; no sample gives that"
         )
-    setting, scan = run_setting(found, number)
-    point = scan.q_spectrometer([x], [y], [energy])
-    if not np.isfinite(point).all():
-        raise InstrumentError(
-            f"q = ({x:g}, {y:g}) at {energy:g} meV is out of reach with Ei = {ei:g} meV; choose a smaller q"
-        )
-    to_view = np.eye(4)
-    to_view[:3, :3] = np.linalg.inv(scan.view).T
-    whole = to_view @ covariance(setting, point, np.array([energy]))[0] @ to_view.T
-    part = whole[np.ix_([0, 1, 3], [0, 1, 3])]
-    names = [found.view.axes[0].name, found.view.axes[1].name, "energy"]
+    names, units, part = shown_covariance(found, number, np.array(point), energy)
     if as_json:
-        print_json({"axes": names, "covariance": part.tolist()})
+        print_json({"axes": names, "units": units, "covariance": part.tolist()})
         return
-    for name, variance in zip(names, np.diag(part), strict=True):
-        print(f"{name:>8}: FWHM {2.35482 * np.sqrt(variance):.5g} {'meV' if name == 'energy' else 'r.l.u.'}")
+    for name, unit, variance in zip(names, units, np.diag(part), strict=True):
+        print(f"{name:>8}: FWHM {2.35482 * np.sqrt(variance):.5g} {unit}")
     print(part)
 
 

@@ -63,5 +63,4 @@ def check(study: StudyArgument, as_json: Json = False) -> None:
         print_json(summary)
         return
     models = ", ".join(f"{name} ({len(m.sites)} sites, {len(m.bonds)} bonds)" for name, m in found.models.items())
-    runs, slices, x, y = found.shape
-    print(f"{study} is right: {models}; {runs} runs of {slices} slices of {x} x {y}")
+    print(f"{study} is right: {models}; {len(found.runs)} runs of {found.view.size}")

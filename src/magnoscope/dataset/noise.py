@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..resolution.setting import run_setting
+from ..resolution.setting import pixel_wave_vectors
 from ..study import Study
 from ..units import wavevector
 
@@ -45,7 +45,7 @@ class Nuisance:
     masks : bool
         Whether detectors are missing.
     mirrors : bool
-        Whether images are mirrored at random; for views in which the simulation itself is symmetric.
+        Whether images are mirrored at random, along the axes that the study's view allows.
     """
 
     noise: tuple[float, float] = (0.5, 2.0)
@@ -69,15 +69,12 @@ MEASUREMENT_LIKE = replace(Nuisance(), noise=(1.0, 1.0), quiet=0.0)
 
 def detector_angles(study: Study) -> NDArray[np.float32]:
     """Horizontal and vertical scattering angles of every pixel, (2, runs, slices, x, y) degrees; NaN out of reach."""
-    x, y = np.meshgrid(*(a.centres for a in study.view.axes), indexing="ij")
     out = np.empty((2, *study.shape), np.float32)
     for r, run in enumerate(study.runs):
-        _, scan = run_setting(study, r)
         edges = study.energy_edges[r]
-        for s, energy in enumerate((edges[1:] + edges[:-1]) / 2):
-            q = scan.q_spectrometer(x, y, energy)
-            along = wavevector(run.ei) - q[..., 0]
-            out[:, r, s] = np.degrees(np.arctan2(-q[..., 1:].transpose(2, 0, 1), along))
+        q = pixel_wave_vectors(study, r, (edges[1:] + edges[:-1]) / 2)
+        along = wavevector(run.ei) - q[..., 0]
+        out[:, r] = np.degrees(np.arctan2(-np.moveaxis(q[..., 1:], -1, 0), along))
     return out
 
 
@@ -147,7 +144,11 @@ def _shift_energy(signal: torch.Tensor, size: float, generator: torch.Generator)
 
 
 def degrade(
-    signal: torch.Tensor, coverages: torch.Tensor | None, nuisance: Nuisance, generator: torch.Generator
+    signal: torch.Tensor,
+    coverages: torch.Tensor | None,
+    nuisance: Nuisance,
+    generator: torch.Generator,
+    mirrors: tuple[int, ...] = (0, 1),
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Make measurements of simulations.
 
@@ -160,6 +161,8 @@ def degrade(
     nuisance : Nuisance
     generator : torch.Generator
         The one source of randomness.
+    mirrors : tuple of int
+        Axes of Q (0, 1) along which an image may be mirrored: ``study.view.mirrors``.
 
     Returns
     -------
@@ -173,7 +176,7 @@ def degrade(
     if nuisance.energy_shift:
         signal = _shift_energy(signal, nuisance.energy_shift, generator)
     if nuisance.mirrors:
-        for axis in (3, 4):
+        for axis in (3 + m for m in mirrors):
             flip = torch.rand(n, generator=generator) < 0.5
             signal = torch.where(flip[:, None, None, None, None], signal.flip(axis), signal)
     t = torch.linspace(0, 1, slices)

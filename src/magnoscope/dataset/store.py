@@ -36,11 +36,14 @@ class Part:
     labels : (n,) class indices
     parameters : (n, most parameters) float32
         Scaled to 0..1 over the prior; classes with fewer parameters are filled up with 0.5.
+    mirrors : tuple of int
+        Axes of Q along which the study's view may be mirrored.
     """
 
     images: NDArray[np.float16]
     labels: NDArray[np.int64]
     parameters: NDArray[np.float32]
+    mirrors: tuple[int, ...] = (0, 1)
 
 
 def create(path: Path, study: Study, per_class: int, seed: int, resolution: str) -> zarr.Group:
@@ -169,4 +172,4 @@ def load_part(root: zarr.Group, study: Study, part: str, split: Split | None = N
         scaled = np.full((len(indices), most), 0.5, np.float32)
         scaled[:, : len(low)] = (values - low) / (high - low)
         parameters.append(scaled)
-    return Part(np.concatenate(images), np.concatenate(labels), np.concatenate(parameters))
+    return Part(np.concatenate(images), np.concatenate(labels), np.concatenate(parameters), study.view.mirrors)

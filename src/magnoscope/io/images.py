@@ -206,7 +206,7 @@ def _write_hdf5(spectrum: Spectrum, path: Path, extra: Mapping[str, object], hid
             file.create_dataset("error", data=spectrum.error, compression="gzip")
         file["ei_meV"] = [run.ei for run in study.runs]
         file["energy_edges_meV"] = study.energy_edges
-        for axis in study.view.axes:
-            file[axis.name] = axis.centres
+        for name, values in study.view.coordinates().items():
+            file[name] = values
         if hidden is not None:
             file.create_dataset(study.view.hidden_name, data=hidden, compression="gzip")

@@ -98,7 +98,7 @@ def batches(
             strange = make_foreign(signal[:number], signal.flip(0)[:number], energies, generator)
             signal = torch.cat([signal, strange])
             labels = torch.cat([labels, torch.full((number,), FOREIGN)])
-        yield network.prepare(*degrade(signal, coverages, nuisance, generator)), labels, parameters
+        yield network.prepare(*degrade(signal, coverages, nuisance, generator, part.mirrors)), labels, parameters
 
 
 def losses(

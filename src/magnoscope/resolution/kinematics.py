@@ -53,3 +53,49 @@ class Scan:
         x, y, energy = np.broadcast_arrays(*(np.asarray(a, float) for a in (x, y, energy)))
         ell = self.hidden(*(torch.as_tensor(a.copy()) for a in (x, y, energy))).numpy()
         return np.stack([x, y, ell], -1) @ self.view
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """A scan in which the crystal turns about the vertical until each wave vector is seen.
+
+    A wave vector Q is scattered with k_f where |k_i - Q| = k_f: its component along k_i is
+    then (k_i^2 + Q^2 - k_f^2) / 2 k_i, its vertical one is as the crystal was mounted, and the horizontal one across
+    the beam is what is left, to either side.
+
+    Attributes
+    ----------
+    ei : float
+        Incident energy, meV.
+    frame : (3, 3)
+        Takes r.l.u. to the spectrometer frame (x along k_i) before the crystal turns, 1/Å.
+    """
+
+    ei: float
+    frame: NDArray[np.float64]
+
+    def q_spectrometer(self, hkl: ArrayLike, energy: ArrayLike, side: int = 1) -> NDArray[np.float64]:
+        """Wave vectors (..., 3) in the spectrometer frame once the crystal has turned, 1/Å; NaN out of reach.
+
+        Parameters
+        ----------
+        hkl : (..., 3) r.l.u.
+        energy : (...) meV
+        side : {1, -1}
+            Whether the wave vector points to +y or to -y.
+        """
+        q = np.asarray(hkl, float) @ self.frame
+        kf2 = (self.ei - np.asarray(energy, float)) / ENERGY_PER_K2
+        ki = float(wavevector(self.ei))
+        x = (ki**2 + (q**2).sum(-1) - kf2) / (2 * ki)
+        rest = (q[..., :2] ** 2).sum(-1) - x**2
+        reached = (rest >= 0) & (kf2 > 0)
+        y = side * np.sqrt(np.where(reached, rest, 0))
+        z = np.broadcast_to(q[..., 2], x.shape)
+        return np.where(reached[..., None], np.stack([x, y, z], -1), np.nan)
+
+    def turn(self, hkl: ArrayLike, q: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Angle psi (degrees, -180 to 180) by which the crystal turns to bring ``hkl`` to ``q``; see Orientation."""
+        start = np.asarray(hkl, float) @ self.frame
+        angle = np.arctan2(q[..., 1], q[..., 0]) - np.arctan2(start[..., 1], start[..., 0])
+        return np.asarray(np.degrees((angle + np.pi) % (2 * np.pi) - np.pi))

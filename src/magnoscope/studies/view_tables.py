@@ -102,6 +102,22 @@ class BinsTable(Table):
         return self
 
 
+Limits = Annotated[list[Annotated[float, Field(ge=-180, le=180)]], Field(min_length=2, max_length=2)]
+
+
+class DetectorLimitsTable(Table):
+    """Angles of scattering (degrees) that the detectors cover; horizontal ones are positive towards +y."""
+
+    horizontal: Limits
+    vertical: Limits
+
+    @model_validator(mode="after")
+    def _rising(self) -> "DetectorLimitsTable":
+        if not (self.horizontal[0] < self.horizontal[1] and self.vertical[0] < self.vertical[1]):
+            raise ValueError("each range of angles must rise")
+        return self
+
+
 class PathTable(Table):
     """Cuts along a path in Q against energy transfer."""
 
@@ -112,6 +128,7 @@ class PathTable(Table):
     energies: BinsTable
     across: Annotated[float, Field(ge=0, le=10)]
     normal: NormalTable
+    detectors: DetectorLimitsTable | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> "PathTable":

@@ -80,11 +80,20 @@ def _path(table: PathTable, lattice: Lattice, runs: tuple[Run, ...]) -> PathView
         tuple(table.normal.direction),  # type: ignore[arg-type]
         table.normal.width,
         tuple(map(float, energies)),
+        _limits(table),
     )
     far = np.linalg.norm(lattice.to_cartesian(view.centres), axis=1).min()
     if far > 2 * wavevector(ei):
         raise Mistake(("view", "waypoints"), f"lie out of reach even with Ei = {ei:g} meV")
     return view
+
+
+def _limits(table: PathTable) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """Angles that the detectors cover, if the file says so."""
+    if table.detectors is None:
+        return None
+    (left, right), (low, high) = table.detectors.horizontal, table.detectors.vertical
+    return (left, right), (low, high)
 
 
 def _check_reach(axes: tuple[Axis, ...], hidden: list[float], lattice: Lattice, ei: float) -> None:

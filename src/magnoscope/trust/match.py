@@ -25,7 +25,7 @@ class Match:
         Share of the measurement's structure that the simulation does not explain, about 0 for the truth at any noise
         and 1 for something else: 1 - sum of squared correlations / sum of (1 - noise variance / variance). A
         measurement that shows no structure beyond its noise counts as not explained at all.
-    per_tile : (runs, slices)
+    per_tile : (runs, tiles)
         NaN where a tile has too few valid pixels.
     fitted : (runs, slices, x, y)
         The simulation with the scale and background of each tile.
@@ -62,16 +62,18 @@ def match(measured: Spectrum, simulated: NDArray[np.float64]) -> Match:
     In each tile ``scale * simulation + background`` is fitted with a scale that is not negative; residuals are counted
     in units of the tile's own noise and clipped at five of them.
     """
-    shape = measured.study.shape
+    view = measured.study.view
+    signals, valids, models = (view.as_tiles(a) for a in (measured.signal, measured.valid, simulated))
+    shape = signals.shape
     per_tile, fitted = np.full(shape[:2], np.nan), np.zeros(shape)
     explained, structure = np.zeros(shape[:2]), np.zeros(shape[:2])
     for r in range(shape[0]):
         for s in range(shape[1]):
-            valid = measured.valid[r, s]
-            noise = tile_noise(measured.signal[r, s], valid)
+            valid = valids[r, s]
+            noise = tile_noise(signals[r, s], valid)
             if valid.sum() < FEWEST or not noise > 0:
                 continue
-            y, x = measured.signal[r, s][valid], simulated[r, s][valid]
+            y, x = signals[r, s][valid], models[r, s][valid]
             bound = np.median(y) + 10 * max(noise, np.std(y) / 3)
             y = np.minimum(y, bound)
             dx, dy = x - x.mean(), y - y.mean()
@@ -79,12 +81,12 @@ def match(measured: Spectrum, simulated: NDArray[np.float64]) -> Match:
             explained[r, s] = scale**2 * float(dx @ dx) / max(float(dy @ dy), 1e-30)
             structure[r, s] = 1 - noise**2 / max(float(dy @ dy) / len(dy), 1e-30)
             background = y.mean() - scale * x.mean()
-            fitted[r, s] = scale * simulated[r, s] + background
+            fitted[r, s] = scale * models[r, s] + background
             residual = np.clip((y - scale * x - background) / noise, -5, 5)
             per_tile[r, s] = np.mean(residual**2)
     compared = np.isfinite(per_tile)
     if not compared.any():
-        return Match(np.inf, 1.0, per_tile, fitted)
+        return Match(np.inf, 1.0, per_tile, view.from_tiles(fitted))
     visible = float(structure[compared].mean())
     share = float(explained[compared].mean()) / visible if visible > LEAST_STRUCTURE else 0.0
-    return Match(float(per_tile[compared].mean()), 1 - share, per_tile, fitted)
+    return Match(float(per_tile[compared].mean()), 1 - share, per_tile, view.from_tiles(fitted))
