@@ -15,10 +15,10 @@ from scipy import special, stats
 
 from ..study import Study
 from ..units import ENERGY_PER_K2, FWHM_PER_SIGMA, wavevector
-from .deviations import covariance, linear_map
+from .deviations import covariance, dimensions, linear_map, true_deviations
 from .landing import FAR, ROOT_HALF, ROOT_TWO_PI
 from .setting import detected, run_rotation, segment_axes, setting_of
-from .spread import DIMENSIONS, Method, true_deviations
+from .spread import Method
 
 SIDES = (1, -1)
 """The crystal brings a wave vector to the detectors on either side of the beam."""
@@ -177,9 +177,12 @@ def _to_segment(study: Study, run: int, axes: NDArray[np.float64], psi: NDArray[
 
 
 def _by_turn(study: Study, run: int, psi: NDArray[np.float64]) -> list[tuple[NDArray[np.int64], float]]:
-    """Points (indices) by the angle of the sample, to whole degrees; all at once if the sample is square."""
-    total = psi + study.runs[run].psi
-    if abs(study.sample.size[0] - study.sample.size[1]) < 1e-9:
+    """Points (indices) by the angle of the sample, to whole degrees; all at once if every side of it is alike."""
+    total, sample = psi + study.runs[run].psi, study.sample
+    axes = np.array(sample.axes)
+    extent = axes.T @ (axes * (np.array(sample.size) ** 2 * sample.variances)[:, None])
+    round_ = np.allclose(extent[:2], np.diag(np.full(3, extent[0, 0]))[:2], rtol=0, atol=1e-9 * np.trace(extent))
+    if round_ and sample.mosaic[0] == sample.mosaic[1]:
         return [(np.arange(len(psi)), 0.0)]
     whole = np.round(total).astype(int)
     return [(np.flatnonzero(whole == angle), float(angle)) for angle in np.unique(whole)]
@@ -237,7 +240,7 @@ def paired_draws(study: Study, run: int, number: int, seed: int = 0) -> torch.Te
     """
     setting = setting_of(study, run)
     exponent = int(np.ceil(np.log2(number)))
-    u = stats.qmc.Sobol(DIMENSIONS, seed=seed).random_base2(exponent)[:number].clip(1e-9, 1 - 1e-9)
+    u = stats.qmc.Sobol(dimensions(setting), seed=seed).random_base2(exponent)[:number].clip(1e-9, 1 - 1e-9)
     variances = setting.variances()
     normal = np.sqrt(variances) * special.ndtri(u[:, : len(variances)])
     return torch.as_tensor(np.stack([true_deviations(setting, u), normal]).astype(np.float32))
