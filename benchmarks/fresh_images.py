@@ -13,7 +13,7 @@ import torch
 
 from magnoscope.dataset.draws import simulate_draw
 from magnoscope.dataset.noise import random_coverage
-from magnoscope.dataset.store import Part
+from magnoscope.dataset.parts import Part
 from magnoscope.simulate import Simulator
 from magnoscope.studies import load_study
 from magnoscope.trust.held_back import report_card

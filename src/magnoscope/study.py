@@ -33,6 +33,42 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """Parameters at which several candidate models are the same Hamiltonian.
+
+    Attributes
+    ----------
+    shared : tuple of str
+        Names of the numbers that the models share there.
+    ranges : (n_shared, 2) meV
+        What the priors of all these models allow each of them.
+    rows : dict of str to (n_parameters, n_shared + 1)
+        For each model its parameters as linear expressions of the shared numbers, the constant last.
+    priors : dict of str to (n_parameters, 2) meV
+        The priors of these models.
+    """
+
+    shared: tuple[str, ...]
+    ranges: NDArray[np.float64]
+    rows: dict[str, NDArray[np.float64]]
+    priors: dict[str, NDArray[np.float64]]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models that coincide."""
+        return tuple(self.rows)
+
+    def values(self, model: str, shared: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A model's parameters (n_parameters,) at the shared numbers (n_shared,), meV."""
+        return self.rows[model] @ np.append(shared, 1.0)
+
+    def allows(self, shared: NDArray[np.float64]) -> bool:
+        """Whether the priors of all models hold the parameters there, as those of a sum need not."""
+        found = [(self.values(name, shared), *self.priors[name].T) for name in self.rows]
+        return all(bool(np.all((values >= low) & (values <= high))) for values, low, high in found)
+
+
+@dataclass(frozen=True)
 class Study:
     """Everything that is known before the measurement is looked at.
 
@@ -40,6 +76,8 @@ class Study:
     ----------
     layout_hash, physics_hash : str
         Of what fixes the layout (tiles, axes, classes) and of all that a simulation depends on.
+    overlaps : tuple of Overlap
+        Where candidate models are the same Hamiltonian, so that an honest label names them all.
     """
 
     name: str
@@ -58,6 +96,7 @@ class Study:
     downloads: Downloads | None
     layout_hash: str
     physics_hash: str
+    overlaps: tuple[Overlap, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:

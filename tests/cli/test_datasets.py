@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import zarr
 
-from magnoscope.dataset.build import dask_client, simulate_chunk
+from magnoscope.dataset.cluster import dask_client
+from magnoscope.dataset.tasks import Job, make_chunk
 from magnoscope.study import Study
 
 Refuse = Callable[..., str]
-FILES = ("images", "parameters", "rejected", "done")
+FILES = ("images", "parameters", "rejected", "seeds", "checksums", "done")
 
 
 def arrays(path: Path, study: Study) -> dict[str, np.ndarray]:
@@ -47,12 +48,13 @@ def test_contents(training_set: Path, square: Study, square_file: Path) -> None:
         low, high = model.prior.T
         values = held[f"{name}/parameters"]
         assert np.all((values >= low) & (values <= high)) and len(np.unique(values[:, 0])) == 12
-        images, parameters, rejected = simulate_chunk(
-            square_file.read_text("utf-8"), "gaussian", number, 3, range(8, 12)
-        )
-        np.testing.assert_array_equal(held[f"{name}/images"][8:], images)
-        np.testing.assert_array_equal(values[8:], parameters)
-        np.testing.assert_array_equal(held[f"{name}/rejected"][8:], rejected)
+        job = Job(square_file.read_text("utf-8"), str(square_file), square.physics_hash, "gaussian", 3)
+        chunk = make_chunk(job, number, range(8, 12))
+        np.testing.assert_array_equal(held[f"{name}/images"][8:], chunk.images)
+        np.testing.assert_array_equal(values[8:], chunk.parameters)
+        np.testing.assert_array_equal(held[f"{name}/rejected"][8:], chunk.rejected)
+        np.testing.assert_array_equal(held[f"{name}/checksums"][8:], chunk.checksums)
+        assert held[f"{name}/seeds"].tolist() == [[3, number, i] for i in range(12)]
 
 
 @pytest.mark.slow
@@ -83,7 +85,9 @@ def test_other_settings(refuse: Refuse, copy: Path, square_file: Path, variant) 
     def said(study: Path, number: int, seed: int, *more: str) -> str:
         return refuse("dataset", "build", study, "-n", number, "-o", copy, "--seed", seed, *more)
 
-    assert "was begun with per_class = 12, not 13; give another folder or the same settings" in said(square_file, 13, 3)
+    assert "was begun with per_class = 12, not 11; give another folder, or as many or more" in said(square_file, 11, 3)
+    assert "was begun with draws = uniform, not sobol" in said(square_file, 12, 3, "--draws", "sobol")
+    assert "was begun with precision = float16, not float32" in said(square_file, 12, 3, "--precision", "float32")
     assert "was begun with seed = 3, not 4" in said(square_file, 12, 4)
     assert "was begun with resolution = gaussian, not none" in said(square_file, 12, 3, "--resolution", "none")
     assert "was begun with physics_hash" in said(variant(("spin = 1.0", "spin = 2.0")), 12, 3)
@@ -153,7 +157,7 @@ def test_card(weights: Path, square: Study) -> None:
     assert not weights.with_suffix(".partial").exists()
 
 
-def test_trust(run, refuse: Refuse, weights: Path, training_set: Path, square_file: Path, variant) -> None:
+def test_trust(run, weights: Path, training_set: Path, square_file: Path, variant) -> None:
     words = ["trust", weights, training_set, "--study"]
     found = run(*words, square_file, "--json").json
     assert found["clean"]["n"] == found["measurement_like"]["n"] == 4
@@ -163,8 +167,8 @@ def test_trust(run, refuse: Refuse, weights: Path, training_set: Path, square_fi
     assert found["warning"] is None
     assert run(*words, square_file).out.startswith("clean: accuracy")
     assert "warning: study square has changed" in run(*words, variant(("spin = 1.0", "spin = 1.5"))).out
-    said = refuse("trust", weights, training_set)
-    assert "was built for study square, which does not ship; name its file with --study" in said
+    # the set carries the text of its study
+    assert run("trust", weights, training_set, "--json").json["clean"] == found["clean"]
 
 
 def test_trust_with_another_training_set(refuse: Refuse, weights: Path, copy: Path, square_file: Path) -> None:
@@ -198,7 +202,6 @@ def test_training_that_cannot_start(
     assert "there is no folder" in refuse("train", "compact", copy, "-o", tmp_path / "no" / "w.safetensors")
     assert "is not a multiple of 16" in refuse(*words, "--width", 24)
     assert "'--epochs'" in refuse(*words, "--epochs", 0)
-    assert "which does not ship; name its file with --study" in refuse(*words[:5])
     said = refuse(*words[:5], "--study", "pcsmo")
     assert "was made for study square with other tiles, axes or classes" in said
     root = zarr.open_group(str(copy), mode="r+")
@@ -207,6 +210,8 @@ def test_training_that_cannot_start(
     root["far/done"][3] = True
     root.attrs["per_class"] = 2
     assert "is too small" in refuse(*words)
+    del root.attrs["study_text"]
+    assert "was built for study square, which does not ship; name its file with --study" in refuse(*words[:5])
     assert {entry.name for entry in tmp_path.iterdir()} == {"copy.zarr"}
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from magnoscope.dataset.noise import Nuisance, prepare
-from magnoscope.dataset.store import Part
+from magnoscope.dataset.parts import Part
 from magnoscope.networks.base import Output
 from magnoscope.networks.compact import CompactNetwork
 from magnoscope.networks.duq import DUQHead, gradient_penalty

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from magnoscope.dataset.noise import CLEAN
-from magnoscope.dataset.store import Part
+from magnoscope.dataset.parts import Part
 from magnoscope.errors import StudyError, WeightsError
 from magnoscope.networks.base import Sizes
 from magnoscope.networks.kinds import KINDS, kind_of

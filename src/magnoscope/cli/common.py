@@ -31,7 +31,9 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study that ships, or a .toml file.")]
 StudyOption = Annotated[str | None, typer.Option("--study", help="A study that ships, or a .toml file.")]
-DatasetArgument = Annotated[Path, typer.Argument(metavar="DATASET", help="Folder that `dataset build` wrote.")]
+DatasetArgument = Annotated[
+    Path, typer.Argument(metavar="DATASET", help="Folder that `dataset build` or `dataset export` wrote.")
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Of everything random.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter, meV.")]
 

@@ -12,28 +12,21 @@ import typer
 
 from .. import __version__
 from ..dataset.noise import random_coverage
-from ..dataset.store import load_part, open_store
+from ..dataset.parts import attributes_of, load_part, open_set
 from ..errors import DataError, StudyError
 from ..networks.base import SpectrumNetwork
 from ..networks.foreign import slice_energies
 from ..networks.kinds import KINDS, kind_of, new_network
 from ..networks.training import Training
-from ..studies import load_study, shipped
 from ..study import Study
 from ..trust.held_back import calibrate, foreign_report, report_card
 from ..trust.weights import Weights, load_weights, save_weights
 from .common import DatasetArgument, Json, SeedOption, StudyOption, app, print_json, writable
+from .datasets import study_of
 
 COVERAGES = 256
 IDENTITY = ("per_class", "seed", "resolution", "physics_hash")
 """What tells training sets of one study apart."""
-
-
-def _study_of(dataset: Path, study: str | None) -> Study:
-    name = str(open_store(dataset).attrs["study"])
-    if study is None and name not in shipped():
-        raise DataError(f"{dataset} was built for study {name}, which does not ship; name its file with --study")
-    return load_study(study or name)
 
 
 def _commit() -> str:
@@ -63,9 +56,9 @@ def train(
     if width % 16:
         raise StudyError(f"--width {width} is not a multiple of 16")
     writable(output, ".safetensors")
-    found, commit = _study_of(dataset, study), _commit()
-    root = open_store(dataset)
-    parts = {name: load_part(root, found, name) for name in ("train", "validation", "calibration", "test")}
+    found, commit = study_of(dataset, study), _commit()
+    source = open_set(dataset)
+    parts = {name: load_part(source, found, name) for name in ("train", "validation", "calibration", "test")}
     coverages = random_coverage(found, COVERAGES, seed)
     config = replace(recipe.config, seed=seed, epochs=epochs or recipe.config.epochs)
     network = new_network(found, kind, seed, width)
@@ -77,7 +70,7 @@ def train(
     def report(line: str) -> None:
         typer.echo(line, err=True)
 
-    attributes = root.attrs.asdict()
+    attributes = attributes_of(source)
     if attributes["physics_hash"] != found.physics_hash:
         report(f"warning: study {found.name} has changed since {dataset} was built")
     if _go_on(training, {k: attributes[k] for k in IDENTITY} | {"kind": kind, "width": width}):
@@ -119,7 +112,7 @@ def _finish(
     """Calibrate, score, write; returns the card."""
     seed = int(about["seed"])
     calibration = calibrate(network, parts["train"], parts["calibration"], coverages, seed)
-    attributes = open_store(dataset).attrs.asdict()
+    attributes = attributes_of(open_set(dataset))
     card: dict[str, Any] = about | {
         "study": study.name,
         "classes": list(study.classes),
@@ -148,14 +141,14 @@ def trust(
     as_json: Json = False,
 ) -> None:
     """Score weights on the test part of their training set, which neither training nor stopping has seen."""
-    found = _study_of(dataset, study)
+    found = study_of(dataset, study)
     loaded, warning = load_weights(weights, found)
-    made_from = open_store(dataset).attrs.asdict()
+    made_from = attributes_of(open_set(dataset))
     expected = loaded.card.get("training_set", {})
     if any(made_from[k] != expected.get(k) for k in IDENTITY):
         raise DataError(f"{dataset} is not the training set of {weights}: its test part may have trained them")
     coverages = random_coverage(found, COVERAGES, int(loaded.card["seed"]))
-    test, seed = load_part(open_store(dataset), found, "test"), int(loaded.card["seed"])
+    test, seed = load_part(open_set(dataset), found, "test"), int(loaded.card["seed"])
     result, foreign = report_card(loaded, test, coverages, seed), foreign_report(loaded, test, coverages, seed)
     if as_json:
         print_json(result | {"foreign": foreign, "warning": warning})

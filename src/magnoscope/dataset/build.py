@@ -1,125 +1,136 @@
 """Building a training set on Dask: chunks are independent, so a killed build goes on where it stopped."""
 
 import time
+from asyncio import CancelledError
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import lru_cache
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import dask
 import numpy as np
-import torch
 import zarr
-from distributed import Client, LocalCluster, as_completed
-from numpy.typing import NDArray
+from distributed import Client, KilledWorker, as_completed
 
-from ..errors import DataError, StudyError
-from ..resolution.spread import Method
-from ..simulate import Simulator
-from ..studies import parse_study
+from ..errors import DataError, MagnoscopeError
 from ..study import Study
 from . import store
-from .draws import check_priors, simulate_draw
+from .cluster import connect, dashboard, dask_client
+from .draws import check_priors, drawn_classes
+from .lock import only_builder
+from .store import Settings
+from .tasks import Chunk, Job, run_task
 
-WORKER_ENVIRONMENT = {
-    "MALLOC_MMAP_MAX_": 0,
-    "MALLOC_TRIM_THRESHOLD_": 1 << 34,
-    "MALLOC_TOP_PAD_": 1 << 28,
-    "OMP_NUM_THREADS": 1,
-    "MKL_NUM_THREADS": 1,
-    "OPENBLAS_NUM_THREADS": 1,
-}
-"""Workers keep their memory instead of giving it back after every array, and use one thread."""
+SECONDS_BETWEEN_REPORTS = 10.0
+FEWEST_IN_FLIGHT = 16
+"""Tasks handed to the scheduler at once, and three for each thread of the cluster if that is more."""
 
-Chunk = tuple[NDArray[np.float16], NDArray[np.float64], NDArray[np.int32]]
+Report = Callable[[str], None]
 
 
-@lru_cache(maxsize=2)
-def _simulator(text: str, resolution: Method) -> Simulator:
-    """One simulator per worker process and study."""
-    torch.set_num_threads(1)
-    return Simulator(parse_study(text), resolution)
+def missing_chunks(root: zarr.Group, study: Study, classes: list[int]) -> list[tuple[int, range]]:
+    """Chunks (class index, image indices) that are not in the store yet, classes taken in turn.
 
-
-def simulate_chunk(text: str, resolution: Method, class_index: int, seed: int, indices: range) -> Chunk | StudyError:
-    """Images, parameters and rejected draws of one chunk; depends on its arguments alone.
-
-    A mistake in the study is returned, not raised: Dask would print the trace of each.
+    Raises
+    ------
+    DataError
+        If the marks of what is done cannot be read.
     """
-    simulator = _simulator(text, resolution)
-    try:
-        draws = [simulate_draw(simulator, class_index, seed, i) for i in indices]
-    except StudyError as error:
-        return error
-    images, parameters, rejected = zip(*draws, strict=True)
-    return np.stack(images).astype(np.float16), np.stack(parameters), np.array(rejected, np.int32)
-
-
-def _connect(scheduler: str) -> Client:
-    """A client of a scheduler that runs already."""
-    try:
-        return Client(scheduler, timeout=10)
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"there is no Dask scheduler at {scheduler} ({error}); give an address such as tcp://host:8786"
-        ) from None
-
-
-@contextmanager
-def dask_client(workers: int, scheduler: str | None) -> Iterator[Client]:
-    """A client of a scheduler that runs already, or of a local cluster."""
-    if scheduler is not None:
-        with _connect(scheduler) as client:
-            yield client
-        return
-    with (
-        dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}),
-        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
-
-
-def missing_chunks(root: zarr.Group, study: Study) -> list[tuple[int, range]]:
-    """Chunks (class index, image indices) that are not in the store yet, classes taken in turn."""
     per_class = int(root.attrs["per_class"])  # type: ignore[arg-type]
-    done = [np.asarray(root[f"{name}/done"]) for name in study.classes]
+    done = {}
+    for number in classes:
+        try:
+            done[number] = np.asarray(root[f"{study.classes[number]}/done"])
+        except (OSError, ValueError, RuntimeError):
+            raise DataError(
+                f"{root.store_path.store} is damaged; run `magnoscope dataset verify --mend` on it, then build again"
+            ) from None
     chunks = []
     for start in range(0, per_class, store.CHUNK):
-        for number in range(len(study.classes)):
+        for number in classes:
             if not done[number][start : start + store.CHUNK].all():
                 chunks.append((number, range(start, min(start + store.CHUNK, per_class))))
     return chunks
 
 
-def _write(group: zarr.Group, indices: range, chunk: Chunk) -> None:
+def write_chunk(group: zarr.Group, seed: int, class_index: int, indices: range, chunk: Chunk) -> None:
     """Store one chunk of a class; it counts as done only when the rest of it is there."""
     where = slice(indices.start, indices.stop)
-    group["images"][where], group["parameters"][where], group["rejected"][where] = chunk  # type: ignore[index]
-    group["done"][where] = True  # type: ignore[index]
+    held: Any = group
+    held["images"][where] = chunk.images
+    held["parameters"][where] = chunk.parameters
+    held["rejected"][where] = chunk.rejected
+    held["seeds"][where] = [(seed, class_index, i) for i in indices]
+    held["checksums"][where] = chunk.checksums
+    held["done"][where] = True
+
+
+@dataclass
+class Progress:
+    """Counts of a build, and what it says of them.
+
+    Attributes
+    ----------
+    total, before : int
+        Images wanted, and there already.
+    """
+
+    classes: tuple[str, ...]
+    total: int
+    before: int
+    report: Report
+    fresh: dict[int, int] = field(default_factory=dict)
+    rejected: dict[int, int] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+    last: float = 0.0
+
+    @property
+    def done(self) -> int:
+        """Images that are in the store."""
+        return self.before + sum(self.fresh.values())
+
+    def add(self, class_index: int, chunk: Chunk) -> None:
+        """Count a chunk that was written; report now and then, and at the end."""
+        self.fresh[class_index] = self.fresh.get(class_index, 0) + len(chunk.rejected)
+        self.rejected[class_index] = self.rejected.get(class_index, 0) + int(chunk.rejected.sum())
+        now = time.monotonic()
+        if now - self.last > SECONDS_BETWEEN_REPORTS or self.done == self.total:
+            self.last = now
+            self.report(self.line(now))
+
+    def line(self, now: float) -> str:
+        """One line of progress."""
+        rate = sum(self.fresh.values()) / max(now - self.started, 1e-9)
+        minutes = (self.total - self.done) / rate / 60
+        unstable = ", ".join(
+            f"{self.classes[n]} {self.rejected[n] / (self.rejected[n] + self.fresh[n]):.0%}" for n in sorted(self.fresh)
+        )
+        return (
+            f"{self.done} of {self.total} images, {rate:.2f} a second, {minutes:.0f} minutes left, draws rejected as "
+            f"unstable: {unstable}"
+        )
 
 
 def build(
     study: Study,
     text: str,
     path: Path,
-    per_class: int,
-    seed: int = 0,
-    resolution: Method = "gaussian",
+    settings: Settings,
     workers: int = 2,
     scheduler: str | None = None,
-    report: Callable[[str], None] = print,
+    report: Report = print,
+    where: str = "study",
 ) -> zarr.Group:
     """Build (or go on building) a training set.
 
     Parameters
     ----------
-    study, text
-        The study, and the text of its file (workers read it themselves).
+    study, text, where
+        The study, the text of its file, and the file's path (workers read it themselves).
     path : Path
         Folder of the Zarr store.
-    per_class : int
-        Stable images of each model.
+    settings : Settings
+        How many images of each model, and what fixes them.
     workers, scheduler
         Size of a local cluster of single-thread processes, or the address of a Dask scheduler that runs already.
     report : callable
@@ -128,42 +139,100 @@ def build(
     Raises
     ------
     DataError
-        If the folder holds something else or was begun with other settings, or there is no such scheduler.
+        If the folder holds something else, was begun with other settings or is being built, there is no such
+        scheduler or it goes away, or the disk is full. What was written before is kept; the same call goes on.
     StudyError
         If the priors hold no stable structure; then nothing is written.
     """
+    settings.law.check(study)
     if not path.exists():
-        check_priors(study, seed)
+        check_priors(study, settings.seed, settings.law)
     if scheduler is not None:
-        _connect(scheduler).close()
-    root = store.create(path, study, per_class, seed, resolution)
-    todo = missing_chunks(root, study)
-    total = per_class * len(study.classes)
-    done = total - sum(len(indices) for _, indices in todo)
-    report(f"{done} of {total} images there already" if done else f"{total} images to simulate")
-    if not todo:
-        return root
-    with dask_client(min(workers, len(todo)), scheduler) as client:
-        report(f"Dask dashboard: {client.dashboard_link}")
-        started, fresh, rejected, last = time.monotonic(), 0, 0, 0.0
-        futures = {
-            client.submit(simulate_chunk, text, resolution, number, seed, indices, pure=False): (number, indices)
-            for number, indices in todo
-        }
-        for future in as_completed(futures):
-            number, indices = futures.pop(future)
-            chunk = future.result()
-            if isinstance(chunk, StudyError):
-                raise chunk
-            _write(root[study.classes[number]], indices, chunk)  # type: ignore[arg-type]
-            future.release()
-            fresh, rejected = fresh + len(indices), rejected + int(chunk[2].sum())
-            if time.monotonic() - last > 10 or not futures:
-                last = time.monotonic()
-                rate = fresh / (last - started)
-                left = (total - done - fresh) / rate
-                report(
-                    f"{done + fresh} of {total} images, {rate:.2f} a second, {left / 60:.0f} minutes left, "
-                    f"{rejected / (rejected + fresh):.0%} of draws unstable"
-                )
+        connect(scheduler).close()
+    with only_builder(path):
+        root = store.create(path, study, text, settings)
+        store.sweep(path)
+        classes = drawn_classes(study, settings.law)
+        todo = missing_chunks(root, study, classes)
+        total = settings.per_class * len(classes)
+        progress = Progress(study.classes, total, total - sum(len(indices) for _, indices in todo), report)
+        report(f"{progress.done} of {total} images there already" if progress.done else f"{total} images to simulate")
+        if todo:
+            job = Job(
+                text, where, study.physics_hash, settings.resolution, settings.seed, settings.law, settings.precision
+            )
+            with dask_client(min(workers, len(todo)), scheduler) as client:
+                report(f"Dask dashboard: {dashboard(client)}")
+                progress.started = time.monotonic()
+                _collect(client, root, study, job, deque(todo), progress, path)
     return root
+
+
+def _collect(
+    client: Client,
+    root: zarr.Group,
+    study: Study,
+    job: Job,
+    todo: deque[tuple[int, range]],
+    progress: Progress,
+    path: Path,
+) -> None:
+    """Hand tasks to the scheduler, a few for each thread at a time, and write what comes back."""
+    safe = f"the images so far are safe in {path}"
+    for class_index, indices, future in _finished(client, job, todo):
+        try:
+            chunk = future.result()
+        except CancelledError:
+            raise DataError(
+                f"the Dask scheduler at {client.scheduler.address if client.scheduler else 'that address'} went away "
+                f"after {progress.done} of {progress.total} images; {safe}, run the same command again with a "
+                "scheduler that runs"
+            ) from None
+        except KilledWorker:
+            raise DataError(
+                f"image {indices.start} to {indices.stop - 1} of {study.classes[class_index]} ended every worker that "
+                f"tried it, most likely for lack of memory; {safe}, run the same command again with fewer workers"
+            ) from None
+        except (ImportError, MemoryError, OSError, RuntimeError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"a worker failed ({type(error).__name__}: {error}); {safe}, run the same command again with the same "
+                "version of magnoscope on every worker"
+            ) from None
+        if isinstance(chunk, MagnoscopeError):
+            raise chunk
+        try:
+            write_chunk(root[study.classes[class_index]], job.seed, class_index, indices, chunk)  # type: ignore[arg-type]
+        except OSError as error:
+            raise DataError(
+                f"{path} cannot be written after {progress.done} of {progress.total} images: "
+                f"{error.strerror or error}; {safe}, make room and run the same command again"
+            ) from None
+        progress.add(class_index, chunk)
+
+
+def _finished(client: Client, job: Job, todo: deque[tuple[int, range]]) -> Iterator[tuple[int, range, Any]]:
+    """Tasks that have ended, (class index, image indices, future), while further ones are handed out."""
+    running: dict[Any, tuple[int, range]] = {}
+    ended = as_completed()
+    asked, most = 0.0, FEWEST_IN_FLIGHT
+    while todo or running:
+        if time.monotonic() - asked > SECONDS_BETWEEN_REPORTS:  # a cluster may grow
+            most = max(FEWEST_IN_FLIGHT, 3 * _threads(client))
+            asked = time.monotonic()
+        while todo and len(running) < most:
+            task = todo.popleft()
+            future = client.submit(run_task, job, *task, pure=False)
+            running[future] = task
+            ended.add(future)
+        future = next(ended)
+        task = running.pop(future)
+        yield *task, future
+        future.release()
+
+
+def _threads(client: Client) -> int:
+    """Threads of all workers; none where the scheduler does not answer, as the next task will tell."""
+    try:
+        return sum(client.nthreads().values())
+    except (OSError, RuntimeError, CancelledError):
+        return 0

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from ..dataset.noise import MEASUREMENT_LIKE, Nuisance, degrade
-from ..dataset.store import Part
+from ..dataset.parts import Part
 from ..machine import keep_memory
 from .base import Output, SpectrumNetwork
 from .duq import gradient_penalty

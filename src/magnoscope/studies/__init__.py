@@ -17,11 +17,14 @@ from ..instrument import content, load_spectrometer
 from ..study import Run, Study, Twin
 from .lines import line_of
 from .mounting import build_orientation, build_sample
+from .overlaps import build_overlaps
 from .schema import DownloadsTable, StudyFile
 from .structure import Mistake, build_model, build_sites, operation
 from .views import build_view
 
 UNKNOWN = "unknown key"
+NOT_PHYSICS = ("title", "citation", "downloads", "worked_case", "overlaps")
+"""Tables and keys that no simulation depends on."""
 
 
 def shipped() -> list[str]:
@@ -163,7 +166,7 @@ def _build(file: StudyFile, tables: dict[str, object], folder: Path) -> Study:
             raise Mistake(("runs", number, "frequency"), str(error)) from None
     runs = tuple(Run(r.ei, r.frequency, r.energy_bin, r.psi) for r in file.runs)
     view = build_view(file.view, lattice, supercell, runs)
-    physics = {k: v for k, v in tables.items() if k not in ("title", "citation", "downloads", "worked_case")}
+    physics = {k: v for k, v in tables.items() if k not in NOT_PHYSICS}
     layout = {"classes": list(file.models), "view": tables["view"], "runs": [run.ei for run in file.runs]}
     return Study(
         name=file.name,
@@ -182,6 +185,7 @@ def _build(file: StudyFile, tables: dict[str, object], folder: Path) -> Study:
         downloads=_downloads(file.downloads),
         layout_hash=_digest(layout),
         physics_hash=_digest([physics, content(spectrometer)]),
+        overlaps=build_overlaps(file.overlaps, models),
     )
 
 

@@ -246,3 +246,4 @@ class StudyFile(Table):
     runs: Annotated[list[RunTable], Field(min_length=1, max_length=1000)]
     view: Annotated[MapsTable | PathTable, Field(discriminator="kind")]
     downloads: DownloadsTable | None = None
+    overlaps: Annotated[list[dict[Name, dict[str, Number]]], Field(max_length=100)] = []

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ..dataset.noise import CLEAN, MEASUREMENT_LIKE, Nuisance
-from ..dataset.store import Part
+from ..dataset.parts import Part
 from ..networks.base import SpectrumNetwork
 from ..networks.training import evaluate
 from .calibration import SIGNALS, Calibration, fit_gaussians, fit_temperature, label_threshold, scores
@@ -24,7 +24,8 @@ REPEATS = 8
 
 def _repeat(part: Part, times: int) -> Part:
     images, labels, parameters = (np.concatenate([a] * times) for a in (part.images, part.labels, part.parameters))
-    return replace(part, images=images, labels=labels, parameters=parameters)
+    targets = None if part.targets is None else np.concatenate([part.targets] * times)
+    return replace(part, images=images, labels=labels, parameters=parameters, targets=targets)
 
 
 def calibrate(

@@ -1,0 +1,197 @@
+"""Training sets as networks read them: split by index, from the store into memory or from an export by memory map."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from ..study import Study
+from .store import ATTRIBUTES, open_store
+
+ABOUT = "about.json"
+"""What an exported folder says of itself."""
+
+
+class Stack:
+    """Arrays of images one after the other, read when they are asked for; the arrays may be memory maps."""
+
+    def __init__(self, arrays: list[NDArray]) -> None:
+        self.arrays = arrays
+        self.starts = np.cumsum([0, *(len(a) for a in arrays)])
+        self.shape = (int(self.starts[-1]), *arrays[0].shape[1:])
+        self.dtype = arrays[0].dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: NDArray[np.int64] | slice) -> NDArray:
+        """Copies of the images at these indices."""
+        if isinstance(index, slice):
+            index = np.arange(len(self))[index]
+        index = np.asarray(index)
+        out = np.empty((len(index), *self.shape[1:]), self.dtype)
+        for number, array in enumerate(self.arrays):
+            here = (index >= self.starts[number]) & (index < self.starts[number + 1])
+            out[here] = array[index[here] - self.starts[number]]
+        return out
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
+        return np.concatenate(self.arrays).astype(dtype or self.dtype, copy=False)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a training set.
+
+    Attributes
+    ----------
+    images : (n, runs, slices, x, y) float16 or float32
+        In memory, or a :class:`Stack` of memory maps.
+    labels : (n,) class indices
+    parameters : (n, most parameters) float32
+        Scaled to 0..1 over the prior; classes with fewer parameters are filled up with 0.5.
+    mirrors : tuple of int
+        Axes of Q along which the study's view may be mirrored.
+    targets : (n, classes) float32 or None
+        Probability of each class, where that is not the label alone: spectra that several models share.
+    """
+
+    images: NDArray
+    labels: NDArray[np.int64]
+    parameters: NDArray[np.float32]
+    mirrors: tuple[int, ...] = (0, 1)
+    targets: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """Shares of the images of each class, by index: for training, stopping it, calibration and the report."""
+
+    train: float = 0.70
+    validation: float = 0.08
+    calibration: float = 0.08
+
+    def indices(self, part: str, per_class: int) -> range:
+        """Indices of one part: "train", "validation", "calibration" or "test" (the rest)."""
+        a = round(self.train * per_class)
+        b = a + round(self.validation * per_class)
+        c = b + round(self.calibration * per_class)
+        return {
+            "train": range(0, a),
+            "validation": range(a, b),
+            "calibration": range(b, c),
+            "test": range(c, per_class),
+        }[part]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A folder that ``dataset export`` wrote: one .npy file for each class and kind of array, and what they are."""
+
+    path: Path
+    attributes: dict[str, Any]
+
+    def array(self, name: str, array: str) -> NDArray:
+        """One array of a class as a memory map.
+
+        Raises
+        ------
+        OSError, ValueError
+            If it is not there or cut off.
+        """
+        return np.load(self.path / f"{name}.{array}.npy", mmap_mode="r", allow_pickle=False)
+
+
+def attributes_of(source: zarr.Group | Exported) -> dict[str, Any]:
+    """What a training set says of itself."""
+    return source.attributes if isinstance(source, Exported) else source.attrs.asdict()
+
+
+def open_set(path: Path) -> zarr.Group | Exported:
+    """Open a training set for reading: a store, or the folder that an export of one wrote.
+
+    Raises
+    ------
+    DataError
+        If it is neither.
+    """
+    try:
+        about = json.loads((path / ABOUT).read_text("utf-8"))
+        if set(ATTRIBUTES) <= about.keys():
+            return Exported(path, about)
+    except (OSError, ValueError, AttributeError):
+        pass
+    return open_store(path)
+
+
+def shared_targets(study: Study, name: str, indices: range) -> NDArray[np.float32]:
+    """Equal probabilities of all models that coincide, for images drawn where they do, (n, classes)."""
+    overlaps = [overlap for overlap in study.overlaps if name in overlap.models]
+    named = np.array([[c in overlap.models for c in study.classes] for overlap in overlaps], np.float32)
+    named /= named.sum(1, keepdims=True)
+    return named[np.array(indices) % len(overlaps)]
+
+
+def _read(source: zarr.Group | Exported, study: Study, indices: range) -> Iterator[tuple[int, NDArray, NDArray]]:
+    """Images and parameters of each class that has any."""
+    where = slice(indices.start, indices.stop)
+    for number, name in enumerate(study.classes):
+        try:
+            if isinstance(source, Exported):
+                images, values = source.array(name, "images")[where], source.array(name, "parameters")[where]
+                done = True
+            else:
+                group: Any = source[name]
+                done = bool(np.asarray(group["done"]).all())
+                images, values = np.asarray(group["images"][where]), np.asarray(group["parameters"][where])
+        except (OSError, ValueError, RuntimeError) as error:
+            raise DataError(f"this training set is damaged in class {name} ({error}); build it again") from None
+        if not done:
+            raise DataError("this training set is not finished; run the same `magnoscope dataset build` again to go on")
+        if len(images):
+            yield number, images, values
+
+
+def load_part(source: zarr.Group | Exported, study: Study, part: str, split: Split | None = None) -> Part:
+    """One part of a finished training set, classes one after the other.
+
+    The images of an exported set stay where they are, as memory maps, for the part named "train"; all others are read
+    into memory.
+
+    Raises
+    ------
+    DataError
+        If the set is not finished, too small, damaged, or was made for another study.
+    """
+    attributes = attributes_of(source)
+    if attributes["layout_hash"] != study.layout_hash:
+        raise DataError(f"this training set was made for study {attributes['study']} with other tiles, axes or classes")
+    indices = (split or Split()).indices(part, int(attributes["per_class"]))
+    if not indices:
+        raise DataError(f"this training set is too small: no image is left for {part}; build 10 or more of each class")
+    shared = attributes.get("draws", {}).get("kind") == "overlap"
+    most = max(len(model.parameters) for model in study.models.values())
+    images, labels, parameters, targets = [], [], [], []
+    for number, found, values in _read(source, study, indices):
+        images.append(found)
+        labels.append(np.full(len(indices), number))
+        low, high = study.models[study.classes[number]].prior.T
+        scaled = np.full((len(indices), most), 0.5, np.float32)
+        scaled[:, : len(low)] = (values - low) / (high - low)
+        parameters.append(scaled)
+        if shared:
+            targets.append(shared_targets(study, study.classes[number], indices))
+    mapped = isinstance(source, Exported) and part == "train"
+    return Part(
+        Stack(images) if mapped else np.concatenate(images),  # type: ignore[arg-type]
+        np.concatenate(labels),
+        np.concatenate(parameters),
+        study.view.mirrors,
+        np.concatenate(targets) if shared else None,
+    )
