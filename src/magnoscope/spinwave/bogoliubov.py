@@ -41,21 +41,16 @@ def solve_half(
         False where the classical state is no energy minimum; energies and vectors there are NaN.
     """
     eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
-    low, fault = torch.linalg.cholesky_ex(a + b + shift * eye)
-    positive = fault == 0
-    low = torch.where(positive[..., None, None], low, eye)
-    square, y = torch.linalg.eigh(low.mH @ (a - b + shift * eye) @ low)
+    raised = a + shift * eye
+    low, positive = _cholesky(raised + b)
+    square, y = torch.linalg.eigh(low.mH @ (raised - b) @ low)
     stable = positive & (square[..., 0] >= -STABILITY_TOLERANCE)
     energies = square.clamp_min(shift**2).sqrt().flip(-1)
-    y = y.flip(-1)
+    y = y.flip(-1) / 2
     root = energies.sqrt()[..., None, :]
-    total = torch.linalg.solve_triangular(low.mH, y * root, upper=True)  # u + v
-    difference = low @ (y / root)  # u - v
-    u, v = (total + difference) / 2, (total - difference) / 2
-    nan = torch.full((), float("nan"), dtype=energies.dtype, device=a.device)
-    energies = torch.where(stable[..., None], energies, nan)
-    u, v = (torch.where(stable[..., None, None], x, nan.to(x.dtype)) for x in (u, v))
-    return energies, u, v, stable
+    total = torch.linalg.solve_triangular(low.mH, y * root, upper=True)  # (u + v) / 2
+    difference = low @ (y / root)  # (u - v) / 2
+    return _where_stable(energies, total + difference, total - difference, stable)
 
 
 def solve_full(
@@ -64,14 +59,29 @@ def solve_full(
     """Energies and eigenvectors of the full problem; as :func:`solve_half`, from h (..., 2n, 2n)."""
     n = h.shape[-1] // 2
     eye = torch.eye(2 * n, dtype=h.dtype, device=h.device)
-    low, fault = torch.linalg.cholesky_ex(h + shift * eye)
-    stable = fault == 0
-    low = torch.where(stable[..., None, None], low, eye)
+    low, stable = _cholesky(h + shift * eye)
     metric = torch.cat([torch.ones(n), -torch.ones(n)]).to(h)
     energies, y = torch.linalg.eigh(low.mH @ (metric[:, None] * low))
     energies, y = energies[..., n:].flip(-1), y[..., n:].flip(-1)
     vectors = torch.linalg.solve_triangular(low.mH, y * energies.clamp_min(0).sqrt()[..., None, :], upper=True)
-    nan = torch.full((), float("nan"), dtype=energies.dtype, device=h.device)
-    energies = torch.where(stable[..., None], energies, nan)
-    vectors = torch.where(stable[..., None, None], vectors, nan.to(vectors.dtype))
-    return energies, vectors[..., :n, :], vectors[..., n:, :], stable
+    return _where_stable(energies, vectors[..., :n, :], vectors[..., n:, :], stable)
+
+
+def _cholesky(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lower factor, and where there is one; the unit matrix elsewhere."""
+    low, fault = torch.linalg.cholesky_ex(matrix)
+    positive = fault == 0
+    if not bool(positive.all()):
+        low = torch.where(positive[..., None, None], low, torch.eye(low.shape[-1], dtype=low.dtype, device=low.device))
+    return low, positive
+
+
+def _where_stable(
+    energies: torch.Tensor, u: torch.Tensor, v: torch.Tensor, stable: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The same, with NaN where the state is not stable."""
+    if not bool(stable.all()):
+        nan = torch.full((), float("nan"), dtype=energies.dtype, device=energies.device)
+        energies = torch.where(stable[..., None], energies, nan)
+        u, v = (torch.where(stable[..., None, None], x, nan.to(x.dtype)) for x in (u, v))
+    return energies, u, v, stable

@@ -1,5 +1,6 @@
 """Modes of a model at wave vectors: energies, eigenvectors, and whether the state is stable there."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,9 @@ from .boson import BosonHamiltonian, boson_hamiltonian, local_frames
 from .equilibrium import TILT_TOLERANCE, LinearTerms, where_it_pulls
 from .form_factor import form_factor
 from .rotating_frame import projections
+
+CACHE = 2**22
+"""Bytes of matrices that are worked on at a time."""
 
 
 @dataclass(frozen=True)
@@ -66,19 +70,23 @@ class ModeSolver:
         self.tilt_tolerance = tilt_tolerance
         self.boson: BosonHamiltonian = boson_hamiltonian(model, device)
         self.linear = LinearTerms(model, self.boson)
+        self.reduced: BosonHamiltonian = boson_hamiltonian(model, device, reduce=True)
         self.reciprocal = torch.as_tensor(model.lattice.reciprocal, device=self.device)
         probe = torch.as_tensor(np.random.default_rng(0).uniform(-1, 1, (5, 3)), device=self.device) @ self.reciprocal
         weights = torch.linspace(0.5, 1.5, len(model.parameters), dtype=torch.float64, device=self.device)
         a, b = self.boson.blocks(weights, probe)
         self.half_size = halves(a, b, self.boson.blocks(weights, -probe)[0])
 
-    def solve(self, values: ArrayLike | torch.Tensor, q: ArrayLike | torch.Tensor) -> Modes:
+    def solve(self, values: ArrayLike | torch.Tensor, q: ArrayLike | torch.Tensor, in_order: bool = True) -> Modes:
         """Modes at wave vectors, for one or many parameter sets.
 
         Parameters
         ----------
         values : (..., n_parameters) meV
         q : (n_q, 3) r.l.u. of the study's lattice
+        in_order : bool
+            Without, the modes of a model that splits into blocks (:mod:`.reduction`) stay in the order of the blocks,
+            which saves time where the order does not matter.
 
         Returns
         -------
@@ -92,10 +100,10 @@ class ModeSolver:
         StudyError
             If q or the values have the wrong shape.
         """
-        values = self._values(values)
-        q = self._wave_vectors(q)
+        values = self.check_values(values)
+        q = self.check_wave_vectors(q)
         if self.model.propagation is None:
-            return self._stationary(values, self._solve(values, q))
+            return self._stationary(values, self._solve(values, q, in_order))
         k = q.new_tensor(self.model.propagation)
         return self._stationary(values, _joined(q, [self._solve(values, q + sign * k) for sign in (0, -1, 1)]))
 
@@ -113,16 +121,46 @@ class ModeSolver:
             stable=modes.stable & ~off[..., None],
         )
 
-    def _solve(self, values: torch.Tensor, q: torch.Tensor) -> Modes:
+    def solve_in_chunks(
+        self, values: ArrayLike | torch.Tensor, q: ArrayLike | torch.Tensor, chunk: int | None = None
+    ) -> Iterator[Modes]:
+        """As :meth:`solve`, for ``chunk`` wave vectors at a time: the memory does not grow with their number.
+
+        Yields
+        ------
+        Modes
+            Of consecutive wave vectors.
+        """
+        q = self.check_wave_vectors(q)
+        for part in q.split(chunk or self.chunk):
+            yield self.solve(values, part)
+
+    @property
+    def chunk(self) -> int:
+        """Number of wave vectors whose matrices stay in a processor's cache, by which many are best split."""
+        bytes_each = 16 * len(self.model.sites) * self.reduced.shape[-1] * (10 if self.half_size else 40)
+        return max(8, min(1024, CACHE // bytes_each))
+
+    def _solve(self, values: torch.Tensor, q: torch.Tensor, in_order: bool = True) -> Modes:
         """Modes of the boson Hamiltonian at q, and only there."""
         cartesian = q @ self.reciprocal
         if self.half_size:
-            energies, u, v, stable = solve_half(*self.boson.blocks(values, cartesian), self.shift)
+            energies, u, v, stable = solve_half(*self.reduced.blocks(values, cartesian), self.shift)
         else:
-            energies, u, v, stable = solve_full(self.boson.matrix(values, cartesian), self.shift)
+            energies, u, v, stable = solve_full(self.reduced.matrix(values, cartesian), self.shift)
+        u, v = self.reduced.at_sites(u, cartesian), self.reduced.at_sites(v, cartesian)
+        if energies.shape != u.shape[:-1]:
+            energies = energies.flatten(-2)
+            if in_order:
+                energies, order = energies.sort(-1, descending=True)
+                u, v = (x.take_along_dim(order[..., None, :], -1) for x in (u, v))
+            stable = stable.all(-1)
+            if not bool(stable.all()):
+                energies = energies.masked_fill(~stable[..., None], float("nan"))
+                u, v = (x.masked_fill(~stable[..., None, None], float("nan")) for x in (u, v))
         return Modes(self.model, q, energies, u, v, stable)
 
-    def _wave_vectors(self, q: ArrayLike | torch.Tensor) -> torch.Tensor:
+    def check_wave_vectors(self, q: ArrayLike | torch.Tensor) -> torch.Tensor:
         """Wave vectors as a (n_q, 3) tensor."""
         if not isinstance(q, torch.Tensor):
             q = torch.as_tensor(np.asarray(q, float))
@@ -130,7 +168,7 @@ class ModeSolver:
             raise StudyError(f"wave vectors have shape {tuple(q.shape)}; give (n_q, 3), in r.l.u.")
         return q.to(self.device, torch.float64).reshape(-1, 3)
 
-    def _values(self, values: ArrayLike | torch.Tensor) -> torch.Tensor:
+    def check_values(self, values: ArrayLike | torch.Tensor) -> torch.Tensor:
         """Parameter values as a (..., n_parameters) tensor."""
         values = torch.as_tensor(values, dtype=torch.float64, device=self.device)
         names = [p.name for p in self.model.parameters]
@@ -143,8 +181,8 @@ class ModeSolver:
 
     def lowest_eigenvalue(self, values: ArrayLike, q: ArrayLike) -> torch.Tensor:
         """Lowest eigenvalue (meV) of the full boson matrix at each q: negative where the state is no minimum."""
-        values = self._values(values)
-        q = self._wave_vectors(q)
+        values = self.check_values(values)
+        q = self.check_wave_vectors(q)
         return torch.linalg.eigvalsh(self.boson.matrix(values, q @ self.reciprocal))[..., 0]
 
 
@@ -212,13 +250,16 @@ def amplitudes(modes: Modes, include_form_factor: bool = True) -> torch.Tensor:
     weight = scale.expand(len(modes.q), -1)
     if include_form_factor:
         length = (modes.q @ torch.as_tensor(model.lattice.reciprocal, device=modes.q.device)).norm(dim=-1)
-        weight = weight * torch.stack([form_factor(s.ion, length) for s in model.sites], -1)
-    up = torch.einsum("qi,ia,...qin->...qna", weight.to(modes.u.dtype), frames, modes.u.conj())
-    down = torch.einsum("qi,ia,...qin->...qna", weight.to(modes.u.dtype), frames.conj(), modes.v.conj())
+        ions = sorted({s.ion for s in model.sites})
+        factors = torch.stack([form_factor(ion, length) for ion in ions], -1)
+        weight = weight * factors[:, [ions.index(s.ion) for s in model.sites]]
+    # conj(W) = sum_i F_i sqrt(S_i / 2) (u_i* U_in + u_i V_in): small matrices (3, n_sites) on the left
+    left = weight[:, None] * frames.T
+    w = (left.conj() @ modes.u + left @ modes.v).mT.conj()
     if modes.channel is None:
-        return up + down
+        return w
     turns = torch.as_tensor(projections(model), device=modes.u.device)
-    return torch.einsum("...qnab,...qnb->...qna", turns[modes.channel], up + down)
+    return torch.einsum("...qnab,...qnb->...qna", turns[modes.channel], w)
 
 
 def s_perp(modes: Modes, include_form_factor: bool = True) -> torch.Tensor:
@@ -234,4 +275,4 @@ def s_perp(modes: Modes, include_form_factor: bool = True) -> torch.Tensor:
     q = modes.q @ torch.as_tensor(modes.model.lattice.reciprocal, device=modes.q.device)
     unit = torch.nn.functional.normalize(q, dim=-1, eps=1e-12).to(w.dtype)
     along = torch.einsum("qa,...qna->...qn", unit, w)
-    return (w.abs() ** 2).sum(-1) - along.abs() ** 2
+    return (w.real**2 + w.imag**2).sum(-1) - (along.real**2 + along.imag**2)
