@@ -23,16 +23,24 @@ class Spectrum:
         False where there is no detector. Zero is a measurement, a missing detector is not.
     error : same shape or None
         One standard deviation, where known.
+    npix : same shape or None
+        Detector pixels that contributed, where known.
     """
 
     study: Study
     signal: NDArray[np.float64]
     valid: NDArray[np.bool_]
     error: NDArray[np.float64] | None = None
+    npix: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit the study."""
-        for name, array in (("signal", self.signal), ("valid", self.valid), ("error", self.error)):
+        for name, array in (
+            ("signal", self.signal),
+            ("valid", self.valid),
+            ("error", self.error),
+            ("npix", self.npix),
+        ):
             if array is not None and array.shape != self.study.shape:
                 raise SpectrumError(
                     f"{name} has shape {array.shape}, study {self.study.name} has tiles of shape {self.study.shape}"

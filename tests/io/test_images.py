@@ -240,7 +240,7 @@ CHANGES: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "no layout": (lambda f: f.attrs.pop("layout_hash"), "name the right study with --study"),
     "no signal": (lambda f: f.pop("signal"), "is HDF5 but no magnoscope spectrum"),
     "group": (grouped, "is HDF5 but no magnoscope spectrum"),
-    "dangling link": (dangling, "is HDF5 but no magnoscope spectrum"),
+    "dangling link": (dangling, "is a link to another place, which is not followed"),
     "shape": (replaced("signal", np.ones((2, 12, 12))), "`signal` holds float64 of shape (2, 12, 12); it must be"),
     "text": (replaced("signal", np.full(FULL, b"ab")), "it must be real numbers of shape (1, 2, 12, 12)"),
     "complex": (replaced("signal", np.ones(FULL, complex)), "it must be real numbers"),

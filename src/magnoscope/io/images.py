@@ -1,4 +1,8 @@
-"""Spectra on a study's tiles: our HDF5, and bare .npy images in the study's layout (NaN: no detector)."""
+"""Spectra on a study's tiles, from any file that holds one: the one way into the package for measured images.
+
+Our own HDF5 and bare .npy images in the study's layout (NaN: no detector) are read and written here; histograms of
+Mantid and Horace are taken where their axes fit the study's view.
+"""
 
 import os
 import tempfile
@@ -9,13 +13,15 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SpectrumError
+from ..errors import DataError, SpectrumError
 from ..spectrum import Spectrum, to_tiles
 from ..study import Study
+from .contents import HDF5_MAGIC, NPY_MAGIC, ZIP_MAGIC, Kind, kind_of, start_of
+from .gridding import histogram_spectrum
+from .hdf5 import Hdf5Reader
+from .mdhisto import read_mdhisto
+from .sqw import read_sqw
 
-NPY_MAGIC = b"\x93NUMPY"
-ZIP_MAGIC = b"PK"
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 FEWEST = 0.05
 """Share of the pixels that must have a detector."""
 LARGEST = (1e-6, 1e12)
@@ -30,7 +36,7 @@ def read_array(path: Path) -> NDArray:
     SpectrumError
         If the file is missing, no NumPy file, cut short, or holds no plain numbers. Nothing in it is ever run.
     """
-    start = _start(path)
+    start = start_of(path)
     if start.startswith(ZIP_MAGIC):
         raise SpectrumError(f"{path} is an archive of arrays (.npz); save one array with numpy.save(path, image)")
     if not start.startswith(NPY_MAGIC):
@@ -45,19 +51,6 @@ def read_array(path: Path) -> NDArray:
     if array.dtype.kind not in "fiub":
         raise SpectrumError(f"{path} holds {array.dtype} instead of one array of real numbers")
     return array
-
-
-def _start(path: Path) -> bytes:
-    """The first bytes of a file, which say what it is."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(8)
-    except FileNotFoundError:
-        raise SpectrumError(f"there is no file {path}") from None
-    except IsADirectoryError:
-        raise SpectrumError(f"{path} is a folder; give a .npy image or an .h5 spectrum") from None
-    except OSError as error:
-        raise SpectrumError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _holds_objects(path: Path) -> bool:
@@ -94,7 +87,8 @@ def read_spectrum(path: str | Path, study: Study, mask: str | Path | None = None
     Parameters
     ----------
     path : str or Path
-        A file that ``simulate`` wrote, or a bare .npy image with NaN where there is no detector.
+        What ``simulate`` or ``reduce`` wrote, a bare .npy image with NaN where there is no detector, or a histogram of
+        Mantid (MDHistoWorkspace) or Horace (.sqw, dnd) with bins that fit the study's view; told by its content.
     study : Study
     mask : str or Path, optional
         A boolean .npy image, True where there is no detector.
@@ -105,14 +99,7 @@ def read_spectrum(path: str | Path, study: Study, mask: str | Path | None = None
         If it cannot be read, has another shape, or holds nothing.
     """
     path = Path(path)
-    if _start(path) == HDF5_MAGIC:
-        spectrum = _read_hdf5(path, study)
-    else:
-        array = read_array(path)
-        if array.dtype.kind == "b":
-            raise SpectrumError(f"{path} is boolean; an image holds intensities (give a mask with --mask)")
-        tiles = _tiles(array, study, str(path)).astype(float)
-        spectrum = Spectrum(study, np.where(np.isfinite(tiles), tiles, np.nan), np.isfinite(tiles))
+    spectrum = _read(path, study)
     masked = "" if mask is None else f" or masked by {mask}"
     if mask is not None:
         spectrum = spectrum.masked(read_mask(Path(mask), study))
@@ -134,34 +121,62 @@ def read_spectrum(path: str | Path, study: Study, mask: str | Path | None = None
     return spectrum
 
 
-def _read_hdf5(path: Path, study: Study) -> Spectrum:
+def _read(path: Path, study: Study) -> Spectrum:
+    """A spectrum from a file of any kind."""
     try:
-        with h5py.File(path, "r") as file:
-            held = {name: file.get(name) for name in ("signal", "valid", "error")}
-            arrays = {name: item for name, item in held.items() if isinstance(item, h5py.Dataset)}
-            if not {"signal", "valid"} <= arrays.keys():
-                raise SpectrumError(f"{path} is HDF5 but no magnoscope spectrum: it has no arrays `signal` and `valid`")
-            if str(file.attrs.get("layout_hash", "")) != study.layout_hash:
+        kind = kind_of(path)
+        if kind == Kind.spectrum:
+            return _read_hdf5(path, study)
+        if kind == Kind.mdhisto:
+            return histogram_spectrum(read_mdhisto(path), study, path)
+        if kind == Kind.sqw:
+            return histogram_spectrum(read_sqw(path).histogram, study, path)
+    except DataError as error:
+        raise SpectrumError(str(error)) from None
+    if kind == Kind.nxspe:
+        raise SpectrumError(f"{path} is a reduced run; bin it into an image with `magnoscope reduce` first")
+    if start_of(path).startswith(HDF5_MAGIC):
+        raise SpectrumError(f"{path} is HDF5 but no magnoscope spectrum: it has no arrays `signal` and `valid`")
+    array = read_array(path)
+    if array.dtype.kind == "b":
+        raise SpectrumError(f"{path} is boolean; an image holds intensities (give a mask with --mask)")
+    tiles = _tiles(array, study, str(path)).astype(float)
+    return Spectrum(study, np.where(np.isfinite(tiles), tiles, np.nan), np.isfinite(tiles))
+
+
+def _read_hdf5(path: Path, study: Study) -> Spectrum:
+    with Hdf5Reader(path) as file:
+        root = file.item("/")
+        if not {"signal", "valid"} <= set(root.members):
+            raise SpectrumError(f"{path} is HDF5 but no magnoscope spectrum: it has no arrays `signal` and `valid`")
+        if str(root.attributes.get("layout_hash", "")) != study.layout_hash:
+            raise SpectrumError(
+                f"{path} was written for study {root.attributes.get('study', 'unknown')} with other tiles, axes or "
+                f"classes than {study.name} has; name the right study with --study"
+            )
+        arrays = {}
+        for name in (n for n in ("signal", "valid", "error", "npix") if n in root.members):
+            kinds, right = ("bui", "boolean") if name == "valid" else ("fiu", "real numbers")
+            item = file.item(f"/{name}")
+            if item.kind != "dataset":
                 raise SpectrumError(
-                    f"{path} was written for study {file.attrs.get('study', 'unknown')} with other tiles, axes or "
-                    f"classes than {study.name} has; name the right study with --study"
+                    f"{path} is HDF5 but no magnoscope spectrum: `{name}` is no array; it must be {right} of shape "
+                    f"{study.shape}"
                 )
-            for name, array in arrays.items():
-                kinds, right = ("bui", "boolean") if name == "valid" else ("fiu", "real numbers")
-                if array.dtype.kind not in kinds or array.shape != study.shape:
-                    raise SpectrumError(
-                        f"{path}: `{name}` holds {array.dtype} of shape {array.shape}; it must be {right} of shape "
-                        f"{study.shape}"
-                    )
-            signal, valid = np.asarray(arrays["signal"], float), np.asarray(arrays["valid"], bool)
-            error = np.asarray(arrays["error"], float) if "error" in arrays else None
-    except (OSError, KeyError, ValueError, RuntimeError) as damage:
-        reason = " ".join(str(damage).strip("\"'").split())
-        raise SpectrumError(f"{path} is damaged or cut short ({reason}); write it again") from None
+            if np.dtype(item.dtype).kind not in kinds or item.shape != study.shape:
+                raise SpectrumError(
+                    f"{path}: `{name}` holds {np.dtype(item.dtype)} of shape {item.shape}; it must be {right} of "
+                    f"shape {study.shape}"
+                )
+            arrays[name] = file.array(f"/{name}")
+    signal, valid = np.asarray(arrays["signal"], float), np.asarray(arrays["valid"], bool)
+    error, npix = (np.asarray(arrays[name], float) if name in arrays else None for name in ("error", "npix"))
     valid &= np.isfinite(signal)
     if error is not None:
         valid &= (signal != 0) | (error != 0)
-    return Spectrum(study, np.where(valid, signal, np.nan), valid, error)
+    if npix is not None:
+        valid &= npix > 0
+    return Spectrum(study, np.where(valid, signal, np.nan), valid, error, npix)
 
 
 def write_spectrum(
@@ -204,6 +219,8 @@ def _write_hdf5(spectrum: Spectrum, path: Path, extra: Mapping[str, object], hid
         file.create_dataset("valid", data=spectrum.valid, compression="gzip")
         if spectrum.error is not None:
             file.create_dataset("error", data=spectrum.error, compression="gzip")
+        if spectrum.npix is not None:
+            file.create_dataset("npix", data=spectrum.npix, compression="gzip")
         file["ei_meV"] = [run.ei for run in study.runs]
         file["energy_edges_meV"] = study.energy_edges
         for name, values in study.view.coordinates().items():

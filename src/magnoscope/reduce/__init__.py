@@ -1,0 +1,1 @@
+"""From reduced runs to a study's image: projection, bins with errors, background."""
