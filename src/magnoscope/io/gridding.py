@@ -4,9 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SpectrumError
-from ..reduce.binning import MapBins, run_bins
+from ..reduce.binning import Box, RunBins, run_bins
 from ..spectrum import Spectrum
 from ..study import Study
+from ..views import MapView
 from .histogram import Histogram, HistogramAxis
 
 PARALLEL = 1e-3
@@ -39,10 +40,13 @@ def histogram_spectrum(histogram: Histogram, study: Study, source: object) -> Sp
     if len(found) > 1 and not histogram.ei:
         found = _same_slices(histogram, study, found, source)
     signal, variance, npix = (np.zeros(study.shape).reshape(len(study.runs), -1) for _ in range(3))
+    boxes = run_bins(study, found[0]).boxes
+    wrong = [_misfit(histogram, box, study) for box in boxes]
+    if all(wrong):
+        raise SpectrumError(f"{source}: {wrong[0]}")
+    fitting = tuple(n for n, misfit in enumerate(wrong) if not misfit)
     for number in found:
-        bins = run_bins(study, number)
-        _check_axes(histogram, bins, study, source)
-        _gather(histogram, bins, signal[number], variance[number], npix[number])
+        _gather(histogram, run_bins(study, number), fitting, signal[number], variance[number], npix[number])
     valid = (npix > 0).reshape(study.shape)
     if not valid.any():
         raise SpectrumError(f"{source} has no bin in the view of study {study.name}: {_describe(histogram)}")
@@ -58,24 +62,26 @@ def histogram_spectrum(histogram: Histogram, study: Study, source: object) -> Sp
     )
 
 
-def _gather(histogram: Histogram, bins: MapBins, signal: NDArray, variance: NDArray, npix: NDArray) -> None:
-    """Add the valid bins of a histogram to the pixels of a run."""
+def _gather(
+    histogram: Histogram, bins: RunBins, boxes: tuple[int, ...], signal: NDArray, variance: NDArray, npix: NDArray
+) -> None:
+    """Add the valid bins of a histogram to the pixels of a run that lie in the boxes it fits."""
     places = np.flatnonzero(histogram.valid)
     weights = np.ones(histogram.valid.size) if histogram.npix is None else histogram.npix.ravel()
     flat_signal, flat_error = histogram.signal.ravel(), histogram.error.ravel()
     for first in range(0, len(places), CHUNK):
         part = places[first : first + CHUNK]
-        hkl, energy = _centres(histogram, part)
-        index = bins(hkl, energy)
-        inside = index >= 0
-        part, index = part[inside], index[inside]
-        weight = weights[part]
-        for into, values in (
-            (signal, weight * flat_signal[part]),
-            (variance, (weight * flat_error[part]) ** 2),
-            (npix, weight),
-        ):
-            into += np.bincount(index, values, len(into))
+        found = bins.places(*_centres(histogram, part))
+        for index in (found[n] for n in boxes):
+            inside = index >= 0
+            of, into_pixel = part[inside], index[inside]
+            weight = weights[of]
+            for into, values in (
+                (signal, weight * flat_signal[of]),
+                (variance, (weight * flat_error[of]) ** 2),
+                (npix, weight),
+            ):
+                into += np.bincount(into_pixel, values, len(into))
 
 
 def _centres(histogram: Histogram, places: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -135,41 +141,43 @@ def _same_slices(histogram: Histogram, study: Study, found: list[int], source: o
     return same
 
 
-def _check_axes(histogram: Histogram, bins: MapBins, study: Study, source: object) -> None:
-    """Refuse axes that do not run along those of the view, or whose bins reach over pixels."""
-    shown = [
-        (name, start + width * np.arange(count + 1))
-        for name, start, width, count in zip(
-            (a.name for a in study.view.axes), bins.starts, bins.widths, bins.counts, strict=True
-        )
-    ]
+def _coordinates(study: Study) -> tuple[list[str], str]:
+    """The three coordinates of the study's boxes in words, and what to bin along."""
+    view = study.view
+    if isinstance(view, MapView):
+        right = " and ".join(_numbers(np.array(a.direction)) for a in view.axes)
+        return [*(f"axis {a.name}" for a in view.axes), f"axis {view.hidden_name}"], f"its axes run along {right}"
+    return ["the path", "the box across the path", "its normal"], "its path has straight pieces of its own"
+
+
+def _misfit(histogram: Histogram, box: Box, study: Study) -> str:
+    """Why the axes of a histogram do not run along those of a box, or its bins reach over pixels; empty if they fit."""
+    names, right = _coordinates(study)
     covered = set()
-    shift = histogram.offset @ bins.to_view
-    for axis in (a for a in histogram.axes if a.direction is not None):
-        assert axis.direction is not None
-        along = axis.direction @ bins.to_view
-        parts = np.flatnonzero(np.abs(along) > PARALLEL * np.abs(along).max())
-        if len(parts) == 1 and parts[0] < 2:
-            name, pixels = shown[parts[0]]
-            edges = np.sort(axis.edges * along[parts[0]] + shift[parts[0]])
-            if not _whole(edges, pixels):
-                raise SpectrumError(
-                    f"{source}: the bins of axis {axis.name} ({_extent(axis)}) do not lie whole in the pixels of axis "
-                    f"{name} of study {study.name} ({pixels[0]:g} to {pixels[-1]:g} in steps of "
-                    f"{pixels[1] - pixels[0]:g}); bin it in these"
+    shift = (histogram.offset - box.origin) @ box.to_box
+    for axis in histogram.axes:
+        if axis.direction is None:
+            continue
+        along = axis.direction @ box.to_box
+        sizes = np.abs(along) * np.linalg.norm(np.linalg.inv(box.to_box) @ study.lattice.reciprocal, axis=1)
+        parts = np.flatnonzero(sizes > PARALLEL * sizes.max())
+        limited = [p for p in parts if box.counts[p]]
+        if len(parts) == 1 and limited:
+            p = parts[0]
+            pixels = box.starts[p] + box.widths[p] * np.arange(box.counts[p] + 1)
+            if not _whole(np.sort(axis.edges * along[p] + shift[p]), pixels):
+                return (
+                    f"the bins of axis {axis.name} ({_extent(axis)}) do not lie whole in the pixels of {names[p]} of "
+                    f"study {study.name} ({pixels[0]:g} to {pixels[-1]:g} in steps of {box.widths[p]:g}); bin it in these"
                 )
-            covered.add(parts[0])
-        elif (parts < 2).any():
-            right = " and ".join(_numbers(np.array(a.direction)) for a in study.view.axes)
-            raise SpectrumError(
-                f"{source}: axis {axis.name} runs along {_numbers(axis.direction)} r.l.u.; the axes of study "
-                f"{study.name} run along {right}; bin it along these"
+            covered.add(p)
+        elif limited:
+            return (
+                f"axis {axis.name} runs along {_numbers(axis.direction)} r.l.u., not along one axis of the view of "
+                f"study {study.name}: {right}; bin it along these"
             )
-    if len(covered) < 2:
-        raise SpectrumError(
-            f"{source} has no axis along {shown[0 if 0 not in covered else 1][0]} of study {study.name}: "
-            f"{_describe(histogram)}"
-        )
+    missing = [names[p] for p in range(3) if box.counts[p] and p not in covered]
+    return f"no axis runs along {missing[0]} of study {study.name}: {_describe(histogram)}" if missing else ""
 
 
 def _check_lattice(histogram: Histogram, study: Study, source: object) -> None:

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..reduce.binning import run_bins
 from ..spectrum import Spectrum
-from ..study import MapView, Study
+from ..study import Study
+from ..units import wavevector
+from ..views import MapView
 from .hdf5_write import complete_hdf5, nexus_group
 
 HKL = 3
@@ -50,8 +51,7 @@ def write_mdhisto(spectrum: Spectrum, number: int, path: str | Path, instrument:
     if not isinstance(view, MapView):
         raise DataError(f"{path}: only maps are written as MDHistoWorkspace; study {study.name} has another view")
     run = study.runs[number]
-    bins = run_bins(study, number)
-    edges = [s + w * np.arange(n + 1) for s, w, n in zip(bins.starts, bins.widths, bins.counts, strict=True)]
+    edges = [a.start - a.width / 2 + a.width * np.arange(a.points + 1) for a in view.axes]
     limits = _hidden_limits(study)
     directions = [*(a.direction for a in view.axes), view.hidden_direction]
     axes = [(axis_name(d, LETTERS[n]), "r.l.u.", "HKL") for n, d in enumerate(directions)]
@@ -93,8 +93,6 @@ def _arrays(spectrum: Spectrum, number: int) -> dict[str, NDArray]:
 
 def _hidden_limits(study: Study) -> tuple[float, float]:
     """Limits of the integrated axis: as far as the largest wave vector of the study reaches."""
-    from ..units import wavevector
-
     view = study.view
     assert isinstance(view, MapView)
     length = float(np.linalg.norm(study.lattice.to_cartesian(view.hidden_direction)))
