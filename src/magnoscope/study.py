@@ -11,6 +11,7 @@ from .downloads import Downloads
 from .errors import StudyError
 from .hamiltonian import SpinModel
 from .instrument import Sample, Spectrometer
+from .symmetry import Crystal
 from .views import MapView, PathView, View
 
 
@@ -69,7 +70,43 @@ class Overlap:
 
 
 @dataclass(frozen=True)
-class Study:
+class Magnet:
+    """A crystal and candidate models of it: what spin waves need of a study.
+
+    Attributes
+    ----------
+    crystal : Crystal
+        Magnetic sites with the symmetry that the file states; without a space group those of the magnetic cell.
+    """
+
+    name: str
+    title: str
+    citation: str
+    lattice: Lattice
+    models: dict[str, SpinModel]
+    twins: tuple[Twin, ...]
+    crystal: Crystal
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the candidate models, in the file's order."""
+        return tuple(self.models)
+
+    def model(self, name: str) -> SpinModel:
+        """A candidate model by name.
+
+        Raises
+        ------
+        StudyError
+            If the study has no such model.
+        """
+        if name not in self.models:
+            raise StudyError(f"study {self.name} has no model {name}; it has {', '.join(self.models)}")
+        return self.models[name]
+
+
+@dataclass(frozen=True)
+class Study(Magnet):
     """Everything that is known before the measurement is looked at.
 
     Attributes
@@ -80,13 +117,7 @@ class Study:
         Where candidate models are the same Hamiltonian, so that an honest label names them all.
     """
 
-    name: str
-    title: str
-    citation: str
-    lattice: Lattice
     orientation: Orientation
-    models: dict[str, SpinModel]
-    twins: tuple[Twin, ...]
     spectrometer: Spectrometer
     sample: Sample
     package: str
@@ -97,11 +128,6 @@ class Study:
     layout_hash: str
     physics_hash: str
     overlaps: tuple[Overlap, ...] = ()
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the candidate models, in the file's order."""
-        return tuple(self.models)
 
     @property
     def maps(self) -> MapView:
@@ -144,15 +170,3 @@ class Study:
     def energy_edges(self) -> NDArray[np.float64]:
         """Slice edges, (runs, slices + 1) meV."""
         return np.stack([self.view.energy_edges(run.ei) for run in self.runs])
-
-    def model(self, name: str) -> SpinModel:
-        """A candidate model by name.
-
-        Raises
-        ------
-        StudyError
-            If the study has no such model.
-        """
-        if name not in self.models:
-            raise StudyError(f"study {self.name} has no model {name}; it has {', '.join(self.models)}")
-        return self.models[name]

@@ -3,24 +3,30 @@
 import hashlib
 import json
 import tomllib
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
 
-from ..crystal import Lattice
 from ..downloads import Download, Downloads
 from ..errors import InstrumentError, StudyError
 from ..instrument import content, load_spectrometer
-from ..study import Run, Study, Twin
+from ..study import Magnet, Run, Study, Twin
 from .lines import line_of
+from .magnet_schema import MagnetFile
 from .mounting import build_orientation, build_sample
 from .overlaps import build_overlaps
 from .schema import DownloadsTable, StudyFile
-from .structure import Mistake, build_model, build_sites, operation
+from .sites import MagneticCell, Mistake, build_cell
+from .structure import build_model
+from .tables import Table
 from .views import build_view
+
+File = TypeVar("File", bound=Table)
+Result = TypeVar("Result")
 
 UNKNOWN = "unknown key"
 NOT_PHYSICS = ("title", "citation", "downloads", "worked_case", "overlaps")
@@ -78,14 +84,43 @@ def load_study(name_or_path: str | Path) -> Study:
     return parse_study(text, where)
 
 
+def load_magnet(name_or_path: str | Path) -> Magnet:
+    """Crystal and models of a study, or of a file that holds nothing else.
+
+    Raises
+    ------
+    StudyError
+        As :func:`load_study`; of a whole study all of it is checked.
+    """
+    text, where = study_text(name_or_path)
+    return parse_magnet(text, where)
+
+
 def parse_study(text: str, where: str = "study") -> Study:
     """A study from the text of its file; ``where`` names the file in messages."""
+    return _parse(text, where, StudyFile, _build)
+
+
+def parse_magnet(text: str, where: str = "study") -> Magnet:
+    """Crystal and models from the text of a file; ``where`` names the file in messages."""
+    tables = _tables(text, where)
+    if tables.keys() & (StudyFile.model_fields.keys() - MagnetFile.model_fields.keys()):
+        return parse_study(text, where)
+    return _parse(text, where, MagnetFile, _build_magnet)
+
+
+def _tables(text: str, where: str) -> dict[str, Any]:
     try:
-        tables = tomllib.loads(text)
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, or a number of thousands of digits
         raise StudyError(f"{where} is not a TOML file: {error}") from None
+
+
+def _parse(text: str, where: str, form: type[File], build: Callable[[File, dict[str, Any], Path], Result]) -> Result:
+    """What a file comes to, or the first of its mistakes."""
+    tables = _tables(text, where)
     try:
-        return _build(StudyFile.model_validate(tables), tables, Path(where).parent)
+        return build(form.model_validate(tables), tables, Path(where).parent)
     except ValidationError as error:
         mistakes = [_mistake(details, tables) for details in error.errors()]
         # a misspelt key is both unknown and missing: the unknown one is where to look
@@ -126,31 +161,32 @@ def _located(text: str, where: str, mistake: Mistake) -> str:
     return f"{where}{f', line {line}' if line else ''}: {key + ': ' if key else ''}{mistake}"
 
 
-def _build(file: StudyFile, tables: dict[str, object], folder: Path) -> Study:
-    lattice = Lattice(**file.lattice.model_dump())
-    try:
-        volume = np.linalg.det(lattice.direct) / (lattice.a * lattice.b * lattice.c)
-    except StudyError as error:
-        raise Mistake(("lattice",), str(error)) from None
-    if volume < 1e-3:
-        raise Mistake(("lattice",), "the angles make a flat cell; check them")
-    orientation = build_orientation(file.orientation, lattice)
-    operations = []
-    for number, text in enumerate(file.magnetic_cell.generators):
-        try:
-            operations.append(operation(text))
-        except ValueError as error:
-            raise Mistake(("magnetic_cell", "generators", number), str(error)) from None
+def _magnet(file: MagnetFile, folder: Path) -> tuple[MagneticCell, dict[str, Any]]:
+    """Crystal and models, as what a :class:`Magnet` is made of."""
+    cell = build_cell(file, folder)
     total = sum(twin.fraction for twin in file.twins)
     if abs(total - 1) > 1e-6:
         last = len(file.twins) - 1
         raise Mistake(("twins", last, "fraction"), f"the volume fractions of the twins sum to {total:g}, not to 1")
-    sites = build_sites(file.sites, operations)
-    supercell = tuple(file.magnetic_cell.supercell)
-    models = {
-        name: build_model(name, table, sites, operations, lattice, supercell)  # type: ignore[arg-type]
-        for name, table in file.models.items()
+    return cell, {
+        "name": file.name,
+        "title": file.title or file.name,
+        "citation": file.citation,
+        "lattice": cell.lattice,
+        "models": {name: build_model(name, table, file, cell) for name, table in file.models.items()},
+        "twins": tuple(Twin(np.array(t.matrix, float), t.fraction) for t in file.twins),
+        "crystal": cell.crystal,
     }
+
+
+def _build_magnet(file: MagnetFile, tables: dict[str, object], folder: Path) -> Magnet:
+    return Magnet(**_magnet(file, folder)[1])
+
+
+def _build(file: StudyFile, tables: dict[str, object], folder: Path) -> Study:
+    cell, magnet = _magnet(file, folder)
+    lattice = cell.lattice
+    orientation = build_orientation(file.orientation, lattice)
     try:
         spectrometer = load_spectrometer(file.instrument.preset, folder)
     except InstrumentError as error:
@@ -165,17 +201,12 @@ def _build(file: StudyFile, tables: dict[str, object], folder: Path) -> Study:
         except InstrumentError as error:
             raise Mistake(("runs", number, "frequency"), str(error)) from None
     runs = tuple(Run(r.ei, r.frequency, r.energy_bin, r.psi) for r in file.runs)
-    view = build_view(file.view, lattice, supercell, runs)
+    view = build_view(file.view, lattice, cell.supercell, runs)
     physics = {k: v for k, v in tables.items() if k not in NOT_PHYSICS}
     layout = {"classes": list(file.models), "view": tables["view"], "runs": [run.ei for run in file.runs]}
     return Study(
-        name=file.name,
-        title=file.title or file.name,
-        citation=file.citation,
-        lattice=lattice,
+        **magnet,
         orientation=orientation,
-        models=models,
-        twins=tuple(Twin(np.array(t.matrix, float), t.fraction) for t in file.twins),
         spectrometer=spectrometer,
         sample=build_sample(file.instrument, orientation, lattice),
         package=file.instrument.package,
@@ -184,9 +215,18 @@ def _build(file: StudyFile, tables: dict[str, object], folder: Path) -> Study:
         view=view,
         downloads=_downloads(file.downloads),
         layout_hash=_digest(layout),
-        physics_hash=_digest([physics, content(spectrometer)]),
-        overlaps=build_overlaps(file.overlaps, models),
+        physics_hash=_digest([physics, content(spectrometer), *_cif_content(file, cell)]),
+        overlaps=build_overlaps(file.overlaps, magnet["models"]),
     )
+
+
+def _cif_content(file: StudyFile, cell: MagneticCell) -> list[object]:
+    """What a study's physics owes to its CIF, whose text is not in the study's own."""
+    if file.cif is None:
+        return []
+    group, crystal = cell.crystal.group, cell.crystal
+    operations = np.concatenate([group.rotations.reshape(-1, 9), group.translations], axis=1)
+    return [repr(cell.lattice), operations.round(6).tolist(), crystal.names, crystal.positions.round(6).tolist()]
 
 
 def _downloads(table: DownloadsTable | None) -> Downloads | None:

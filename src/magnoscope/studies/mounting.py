@@ -6,7 +6,7 @@ from ..crystal import Lattice, Orientation
 from ..errors import InstrumentError, StudyError
 from ..instrument import Sample
 from .schema import InstrumentTable, OrientationTable
-from .structure import Mistake
+from .sites import Mistake
 
 
 def build_orientation(table: OrientationTable, lattice: Lattice) -> Orientation:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ..hamiltonian import SpinModel
 from ..study import Overlap
 from .expressions import linear
-from .structure import Mistake
+from .sites import Mistake
 
 SAME = 1e-9
 """Largest difference (meV) of two Hamiltonians that are said to be the same."""

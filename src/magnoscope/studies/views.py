@@ -6,7 +6,7 @@ from ..crystal import Lattice
 from ..study import Run
 from ..units import wavevector
 from ..views import Axis, MapView, PathView, Segment, View
-from .structure import Mistake
+from .sites import Mistake
 from .view_tables import MapsTable, PathTable
 
 MOST_PIXELS = 4_000_000
