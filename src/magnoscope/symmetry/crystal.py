@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from ..crystal import Lattice
 from ..errors import StudyError
@@ -134,10 +135,10 @@ class Crystal:
     def images(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """What each operation makes of each site: its number (n_operations, n_sites), and the cell it is in (.., 3)."""
         moved = np.einsum("gab,ib->gia", self.group.rotations, self.positions) + self.group.translations[:, None]
-        step = moved[:, :, None] - self.positions
-        near = np.linalg.norm((step - np.round(step)) @ self.lattice.direct, axis=-1)
-        number = near.argmin(-1)
-        if near.min(-1).max(initial=0.0) > NEAR:
+        tree = KDTree(self.positions % 1.0 % 1.0, boxsize=1.0)  # twice: -1e-17 % 1 is 1
+        number = tree.query(moved % 1.0 % 1.0)[1]
+        step = moved - self.positions[number]
+        if np.linalg.norm((step - np.round(step)) @ self.lattice.direct, axis=-1).max() > NEAR:
             raise StudyError("the magnetic sites do not have the symmetry of the space group")
         return number, np.round(moved - self.positions[number]).astype(int)
 
