@@ -1,0 +1,122 @@
+"""Which candidate describes a spectrum better once each is fitted, and whether the difference means anything.
+
+The difference of the fitted log-likelihoods is a sum over tiles. Vuong's test (Econometrica 57, 307 (1989)) asks
+whether its mean differs from zero by more than its scatter over tiles explains; it holds for candidates that are both a
+little wrong, and does not prefer either where they coincide. A candidate pays half the logarithm of the number of tiles
+for each parameter (Schwarz, Ann. Statist. 6, 461 (1978), with tiles as the independent observations).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from .fit import Fit
+
+SURE = 0.01
+"""A candidate is preferred where chance would make such a difference less often than this."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two or more fitted candidates.
+
+    Attributes
+    ----------
+    fits : dict
+        Of each candidate, best first.
+    evidence : dict
+        Penalised log-likelihood of each, that of the best subtracted.
+    difference : (runs, slices)
+        Log-likelihood of the best less that of the second, NaN where a tile was not used.
+    p_value : float
+        How often chance alone would favour one of the two by so much.
+    preferred : str or None
+        None where neither can be preferred.
+    """
+
+    fits: dict[str, Fit]
+    evidence: dict[str, float]
+    difference: NDArray[np.float64]
+    p_value: float
+    preferred: str | None
+
+    @property
+    def sentence(self) -> str:
+        """The comparison in words."""
+        first, second = list(self.fits)[:2]
+        lead = -self.evidence[second]
+        if self.preferred is None:
+            return (
+                f"{first} and {second} describe these data equally well within the scatter between slices "
+                f"(log-likelihood ratio {lead:.1f}, p = {self.p_value:.2g}): neither can be preferred."
+            )
+        return (
+            f"{first} describes these data better than {second}: log-likelihood ratio {lead:.1f} after penalty, "
+            f"p = {self.p_value:.2g} against the scatter between slices."
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        study = next(iter(self.fits.values())).spectrum.study
+        return {
+            "preferred": self.preferred,
+            "evidence": self.evidence,
+            "evidence_is": "log-likelihood, scale, background and noise of each slice profiled, less "
+            "ln(slices) / 2 for each parameter",
+            "p_value": self.p_value,
+            "slices": [
+                {
+                    "ei_meV": study.runs[r].ei,
+                    "energy_meV": [float(e) for e in study.energy_edges[r, s : s + 2]],
+                    "log_likelihood_ratio": float(self.difference[r, s]),
+                }
+                for r, s in sorted(
+                    np.ndindex(*self.difference.shape), key=lambda rs: -abs(np.nan_to_num(self.difference[rs]))
+                )
+            ],
+            "fits": {name: f.as_dict() for name, f in self.fits.items()},
+            "message": self.sentence,
+        }
+
+
+def compare(fits: list[Fit]) -> Comparison:
+    """Compare fits of different candidates to one spectrum.
+
+    Parameters
+    ----------
+    fits : list of Fit
+        Two or more.
+    """
+    tiles = int(np.isfinite(fits[0].log_likelihood).sum())
+    penalised = {f.model: f.total - 0.5 * np.log(tiles) * len(f.estimates) for f in fits}
+    ordered = sorted(fits, key=lambda f: -penalised[f.model])
+    best, second = ordered[:2]
+    difference = best.log_likelihood - second.log_likelihood
+    lead = penalised[best.model] - penalised[second.model]
+    p_value = vuong(difference[np.isfinite(difference)], lead)
+    return Comparison(
+        fits={f.model: f for f in ordered},
+        evidence={f.model: float(penalised[f.model] - penalised[best.model]) for f in ordered},
+        difference=difference,
+        p_value=p_value,
+        preferred=best.model if p_value < SURE else None,
+    )
+
+
+def vuong(differences: NDArray[np.float64], lead: float) -> float:
+    """Two-sided p-value of a lead that is the sum of independent differences (n,), a penalty included.
+
+    A lead of less than a few units is never significant, however small the scatter: where two candidates coincide both
+    are zero up to the accuracy of the fits.
+    """
+    n = len(differences)
+    scatter = np.sqrt(n * np.var(differences, ddof=1)) if n > 1 else np.inf
+    size = abs(lead) / np.hypot(scatter, LEAST_SCATTER)
+    return float(2 * stats.t.sf(size, max(n - 1, 1)))
+
+
+LEAST_SCATTER = 3.0
+"""How far a log-likelihood may be off because a descent ends early, and because simulations are sampled."""
