@@ -12,6 +12,7 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from .errors import MagnoscopeError
+from .estimate import Fit
 from .spectrum import Spectrum, to_image
 from .verdict import Verdict
 
@@ -86,25 +87,47 @@ def telling_tiles(verdict: Verdict, number: int = 4) -> list[tuple[int, int]]:
 
 
 def plot_verdict(verdict: Verdict) -> Figure:
-    """The data, the best match of each model, and the tiles that tell them apart, side by side.
+    """The data, the best match of each model, and the tiles that tell them apart, side by side."""
+    chosen = telling_tiles(verdict) if len(verdict.matches) > 1 else []
+    fitted = {
+        f"{name}: K = {verdict.scores[name]:.3f}, chi2 = {m.match.chi_square:.2f}": m.match.fitted
+        for name, m in verdict.matches.items()
+    }
+    return _side_by_side(verdict.spectrum, fitted, chosen, verdict.sentence)
+
+
+def plot_fits(fits: Sequence[Fit], difference: NDArray[np.float64] | None = None, number: int = 4) -> Figure:
+    """The data, the best fit of each candidate, and some tiles side by side.
+
+    Parameters
+    ----------
+    fits : sequence of Fit
+        Of one spectrum.
+    difference : (runs, tiles), optional
+        What the tiles shown are largest in; the first fit's chi-square unless given.
+    """
+    size = np.nan_to_num(np.abs(fits[0].match.per_tile if difference is None else difference), nan=-1.0)
+    order = np.argsort(size, axis=None)[::-1][:number]
+    chosen = [tuple(map(int, np.unravel_index(i, size.shape))) for i in order]
+    fitted = {f"{f.model}: chi2 = {f.match.chi_square:.3f}": f.match.fitted for f in fits}
+    said = "\n".join(
+        f"{f.model}: " + ", ".join(f"{e.name} {e.value:.3g}({e.error:.1g})" for e in f.estimates) for f in fits
+    )
+    return _side_by_side(fits[0].spectrum, fitted, chosen, said)  # type: ignore[arg-type]
+
+
+def _side_by_side(
+    spectrum: Spectrum, fitted: dict[str, NDArray[np.float64]], chosen: Sequence[tuple[int, int]], said: str
+) -> Figure:
+    """The data and simulations fitted to it, and chosen tiles of them.
 
     Of a view with one tile for each run, such as a path, all tiles are drawn with their axes.
     """
-    spectrum, study = verdict.spectrum, verdict.spectrum.study
-    names = list(verdict.matches)
-    columns = 1 + len(names)
-    panels = [("data", _shown(spectrum, spectrum.signal))] + [
-        (
-            f"{name}: K = {verdict.scores[name]:.3f}, chi2 = {m.match.chi_square:.2f}",
-            _shown(spectrum, m.match.fitted),
-        )
-        for name, m in verdict.matches.items()
-    ]
+    panels = [(title, _shown(spectrum, values)) for title, values in {"data": spectrum.signal, **fitted}.items()]
+    columns = len(panels)
     runs, tiles = panels[0][1].shape[:2]
     overview = tiles > 1
-    if overview:
-        chosen = telling_tiles(verdict) if len(names) > 1 else []
-    else:
+    if not overview:
         chosen = [(r, 0) for r in range(runs)]
     heights = [1.7] * overview + [1.0 if overview else 1.4] * len(chosen)
     figure = Figure(figsize=(4.6 * columns, 0.8 + 2.5 * max(sum(heights), 1)), layout="constrained")
@@ -114,7 +137,7 @@ def plot_verdict(verdict: Verdict) -> Figure:
             _draw_image(figure.add_subplot(grid[0, column]), values, spectrum, title)
     for row, (r, t) in enumerate(chosen, int(overview)):
         _draw_tiles(figure, [figure.add_subplot(grid[row, c]) for c in range(columns)], panels, spectrum, r, t)
-    figure.suptitle(f"{study.title}\n{verdict.sentence}", fontsize=10, wrap=True)
+    figure.suptitle(f"{spectrum.study.title}\n{said}", fontsize=10, wrap=True)
     return figure
 
 

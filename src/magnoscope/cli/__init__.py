@@ -9,10 +9,28 @@ from typing import Any, NoReturn
 import typer
 
 from ..errors import MagnoscopeError
-from . import datasets, files, judge, physics, studies, training
+from . import (
+    datasets,
+    estimate,
+    files,
+    judge,
+    physics,
+    studies,
+    training,
+)
 from .common import app
 
-__all__ = ["app", "datasets", "files", "judge", "main", "physics", "studies", "training"]
+__all__ = [
+    "app",
+    "datasets",
+    "estimate",
+    "files",
+    "judge",
+    "main",
+    "physics",
+    "studies",
+    "training",
+]
 
 # BadParameter < UsageError < ClickException: typer names only the first, and brings its own click or uses the other.
 UsageError: Any = typer.BadParameter.__mro__[2]

@@ -21,6 +21,8 @@ from .common import FIGURES, Json, StudyArgument, StudyOption, app, print_json, 
 ImageArgument = Annotated[
     Path, typer.Argument(metavar="IMAGE", help="What simulate wrote, or a .npy image (NaN: no detector).")
 ]
+MaskOption = Annotated[Path | None, typer.Option("--mask", help="Boolean .npy image, True where there is no detector.")]
+WeightsOption = Annotated[Path | None, typer.Option("--weights", help="Weights that `train` wrote.")]
 
 
 @app.command()
@@ -41,10 +43,8 @@ def fetch(study: StudyArgument, as_json: Json = False) -> None:
 def classify(
     image: ImageArgument,
     study: StudyOption = None,
-    mask: Annotated[
-        Path | None, typer.Option("--mask", help="Boolean .npy image, True where there is no detector.")
-    ] = None,
-    weights: Annotated[Path | None, typer.Option("--weights", help="Weights that `train` wrote.")] = None,
+    mask: MaskOption = None,
+    weights: WeightsOption = None,
     figure: Annotated[Path | None, typer.Option("-o", "--figure", help="Figure to write.")] = None,
     as_json: Json = False,
 ) -> None:

@@ -165,6 +165,7 @@ def fit(
     simulator: Simulator | None = None,
     seed: int = 0,
     report: Report = lambda line: None,
+    draws: int = DRAWS,
 ) -> Fit:
     """Fit a candidate to a spectrum.
 
@@ -180,6 +181,8 @@ def fit(
         Of the draws.
     report : callable
         Told what is done.
+    draws : int
+        Draws of the prior that are looked at.
 
     Raises
     ------
@@ -194,7 +197,7 @@ def fit(
     coarse = _Counted(Simulator(study, sampling=COARSE), model)
     fine = _Counted(simulator or Simulator(study), model)
     smooth, sharp = TileLikelihood.of(spectrum, BLUR), TileLikelihood.of(spectrum)
-    points = _starts(smooth, coarse, model, estimate, seed)
+    points = _starts(smooth, coarse, model, estimate, seed, draws)
     for number, steps in ROUNDS:
         points = [descend(smooth, coarse, point, prior, steps)[0] for point in points[:number]]
         points.sort(key=lambda p: -p.profile.total)
@@ -217,12 +220,13 @@ def _starts(
     model: str,
     estimate: NDArray[np.float64] | None,
     seed: int,
+    draws: int,
 ) -> list[Point]:
     """Draws of the prior and the estimate, best first."""
     solver = simulate.simulator.solver(model)
     classes = simulate.simulator.study.classes
     points = [look(likelihood, simulate, estimate)] if estimate is not None else []
-    for index in range(DRAWS):
+    for index in range(draws):
         stable = (v for v in candidates(solver, seed, classes.index(model), index) if bool(is_stable(solver, v)))
         points.append(look(likelihood, simulate, next(stable)))
     return sorted((p for p in points if p is not None), key=lambda p: -p.profile.total)
@@ -287,12 +291,15 @@ def covariances(about: Curvature) -> tuple[NDArray[np.float64], NDArray[np.float
 
 def _estimate(name: str, value: float, statistical: float, error: float, prior: list[float]) -> Estimate:
     low, high = prior
-    constrained = error < UNCONSTRAINED * (high - low)
-    intervals = []
-    for coverage in (0.68, 0.90):
+    constrained = bool(error < UNCONSTRAINED * (high - low))
+
+    def interval(coverage: float) -> tuple[float, float]:
         half = float(stats.norm.ppf(0.5 + coverage / 2)) * error
-        intervals.append((max(low, value - half), min(high, value + half)) if constrained else (low, high))
-    return Estimate(name, float(value), float(statistical), float(error), *intervals, (low, high), bool(constrained))
+        return (float(max(low, value - half)), float(min(high, value + half))) if constrained else (low, high)
+
+    return Estimate(
+        name, float(value), float(statistical), float(error), interval(0.68), interval(0.90), (low, high), constrained
+    )
 
 
 def _halves(

@@ -8,6 +8,7 @@ count linearly (Huber), so that a hot pixel does not.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,9 +83,11 @@ class TileLikelihood:
             If no tile has enough valid pixels that differ from each other.
         """
         runs, slices, nx, ny = spectrum.study.shape
-        signal, valid = (a.reshape(runs * slices, nx, ny) for a in (spectrum.signal, spectrum.valid))
-        usable = [
-            v.sum() >= FEWEST and np.ptp(s[v]) > 0 and tile_noise(s, v) > 0 for s, v in zip(signal, valid, strict=True)
+        signal = spectrum.signal.reshape(runs * slices, nx, ny)
+        valid = spectrum.valid.reshape(runs * slices, nx, ny)
+        usable: list[bool] = [
+            bool(v.sum() >= FEWEST and np.ptp(s[v]) > 0 and tile_noise(s, v) > 0)
+            for s, v in zip(signal, valid, strict=True)
         ]
         if not any(usable):
             raise SpectrumError(
@@ -114,7 +117,7 @@ class TileLikelihood:
         mean = (self.measured * v).sum(1, keepdims=True) / v.sum(1, keepdims=True)
         return FLOOR**2 * ((self.measured - mean) ** 2 * v).sum(1) / v.sum(1)
 
-    def _tiles(self, array: NDArray) -> NDArray:
+    def _tiles(self, array: Any) -> Any:
         runs, slices, nx, ny = self.spectrum.study.shape
         return array.reshape(runs * slices, nx, ny)[self.tiles]
 
