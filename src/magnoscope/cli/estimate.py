@@ -7,7 +7,7 @@ import numpy as np
 import typer
 
 from ..errors import StudyError, WeightsError
-from ..estimate import Fit, compare, fit
+from ..estimate import DRAWS, Fit, compare, fit
 from ..io.images import read_spectrum
 from ..machine import keep_memory, one_thread
 from ..plot import plot_fits, save_figure
@@ -19,6 +19,7 @@ from ..trust.weights import load_weights, shipped_weights
 from .common import FIGURES, Json, SeedOption, StudyOption, app, print_json, writable
 from .judge import ImageArgument, MaskOption, WeightsOption
 
+DrawsOption = Annotated[int, typer.Option("--draws", min=1, help="Draws of the prior that are looked at.")]
 FigureOption = Annotated[Path | None, typer.Option("-o", "--figure", help="Figure to write.")]
 
 
@@ -47,11 +48,11 @@ def _estimates(spectrum: Spectrum, weights: Path | None) -> dict[str, np.ndarray
     return out
 
 
-def _fits(spectrum: Spectrum, models: list[str], weights: Path | None, seed: int) -> list[Fit]:
+def _fits(spectrum: Spectrum, models: list[str], weights: Path | None, seed: int, draws: int) -> list[Fit]:
     keep_memory()
     with one_thread():
         starts, simulator = _estimates(spectrum, weights), Simulator(spectrum.study)
-        return [fit(spectrum, model, starts.get(model), simulator, seed, _say) for model in models]
+        return [fit(spectrum, model, starts.get(model), simulator, seed, _say, draws) for model in models]
 
 
 def print_fit(found: Fit) -> None:
@@ -73,6 +74,7 @@ def fit_command(
     mask: MaskOption = None,
     weights: WeightsOption = None,
     figure: FigureOption = None,
+    draws: DrawsOption = DRAWS,
     seed: SeedOption = 0,
     as_json: Json = False,
 ) -> None:
@@ -81,7 +83,7 @@ def fit_command(
     found.model(model)
     if figure is not None:
         writable(figure, *FIGURES)
-    (result,) = _fits(read_spectrum(image, found, mask), [model], weights, seed)
+    (result,) = _fits(read_spectrum(image, found, mask), [model], weights, seed, draws)
     if figure is not None:
         save_figure(plot_fits([result]), figure)
     if as_json:
@@ -97,6 +99,7 @@ def compare_command(
     mask: MaskOption = None,
     weights: WeightsOption = None,
     figure: FigureOption = None,
+    draws: DrawsOption = DRAWS,
     seed: SeedOption = 0,
     as_json: Json = False,
 ) -> None:
@@ -106,7 +109,7 @@ def compare_command(
         raise StudyError(f"study {found.name} has one candidate alone; there is nothing to compare, use `fit`")
     if figure is not None:
         writable(figure, *FIGURES)
-    result = compare(_fits(read_spectrum(image, found, mask), list(found.classes), weights, seed))
+    result = compare(_fits(read_spectrum(image, found, mask), list(found.classes), weights, seed, draws))
     if figure is not None:
         save_figure(plot_fits(list(result.fits.values()), result.difference), figure)
     if as_json:

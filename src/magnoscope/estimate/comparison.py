@@ -1,9 +1,10 @@
 """Which candidate describes a spectrum better once each is fitted, and whether the difference means anything.
 
-The difference of the fitted log-likelihoods is a sum over tiles. Vuong's test (Econometrica 57, 307 (1989)) asks
-whether its mean differs from zero by more than its scatter over tiles explains; it holds for candidates that are both a
-little wrong, and does not prefer either where they coincide. A candidate pays half the logarithm of the number of tiles
-for each parameter (Schwarz, Ann. Statist. 6, 461 (1978), with tiles as the independent observations).
+The difference of the fitted log-likelihoods is a sum over blocks of pixels (tiles, or patches of few tiles). Vuong's
+test (Econometrica 57, 307 (1989)) asks whether its mean differs from zero by more than its scatter over blocks says; it
+holds for candidates that are both a little wrong, and does not prefer either where they coincide. A candidate pays
+half the logarithm of the number of blocks for each parameter (Schwarz, Ann. Statist. 6, 461 (1978), with blocks as the
+independent observations).
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class Comparison:
         Of each candidate, best first.
     evidence : dict
         Penalised log-likelihood of each, that of the best subtracted.
-    difference : (runs, slices)
+    difference : (runs, tiles)
         Log-likelihood of the best less that of the second, NaN where a tile was not used.
     p_value : float
         How often chance alone would favour one of the two by so much.
@@ -65,12 +66,12 @@ class Comparison:
             "preferred": self.preferred,
             "evidence": self.evidence,
             "evidence_is": "log-likelihood, scale, background and noise of each slice profiled, less "
-            "ln(slices) / 2 for each parameter",
+            "ln(blocks) / 2 for each parameter",
             "p_value": self.p_value,
             "slices": [
                 {
                     "ei_meV": study.runs[r].ei,
-                    "energy_meV": [float(e) for e in study.energy_edges[r, s : s + 2]],
+                    "energy_meV": list(study.view.tile_energies(study.runs[r].ei, s)),
                     "log_likelihood_ratio": float(self.difference[r, s]),
                 }
                 for r, s in sorted(
@@ -90,13 +91,13 @@ def compare(fits: list[Fit]) -> Comparison:
     fits : list of Fit
         Two or more.
     """
-    tiles = int(np.isfinite(fits[0].log_likelihood).sum())
-    penalised = {f.model: f.total - 0.5 * np.log(tiles) * len(f.estimates) for f in fits}
+    cost = 0.5 * np.log(len(fits[0].blocks))
+    penalised = {f.model: f.total - cost * len(f.estimates) for f in fits}
     ordered = sorted(fits, key=lambda f: -penalised[f.model])
     best, second = ordered[:2]
     difference = best.log_likelihood - second.log_likelihood
     lead = penalised[best.model] - penalised[second.model]
-    p_value = vuong(difference[np.isfinite(difference)], lead)
+    p_value = vuong(best.blocks - second.blocks, lead)
     return Comparison(
         fits={f.model: f for f in ordered},
         evidence={f.model: float(penalised[f.model] - penalised[best.model]) for f in ordered},

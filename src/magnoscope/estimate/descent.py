@@ -41,13 +41,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Curvature:
-    """Gradient and curvature of the log-likelihood at a point, by tile.
+    """Gradient and curvature of the log-likelihood at a point, by block.
 
     Attributes
     ----------
-    gradient : (n_tiles, n_parameters)
+    gradient : (n_blocks, n_parameters)
         In units of the prior's width.
-    information : (n_tiles, n_parameters, n_parameters)
+    information : (n_blocks, n_parameters, n_parameters)
     """
 
     gradient: NDArray[np.float64]
@@ -83,9 +83,10 @@ def curvature(likelihood: TileLikelihood, simulate: Simulate, point: Point, prio
     # independent pixels over valid ones: 1 unless smoothed
     share = likelihood.pixels / likelihood.valid.sum((1, 2))
     weight = point.profile.weight / point.profile.mean_square[:, None] * share[:, None]
-    gradient = np.einsum("tp,tpa->ta", weight * point.profile.residual, jacobian)
-    information = np.einsum("tp,tpa,tpb->tab", weight, jacobian, jacobian, optimize=True)
-    return Curvature(gradient, information)
+    gradient = likelihood.by_block((weight * point.profile.residual)[..., None] * jacobian)
+    weighted = weight[..., None] * jacobian
+    columns = [likelihood.by_block(weighted * jacobian[..., a, None]) for a in range(jacobian.shape[-1])]
+    return Curvature(gradient, np.stack(columns, -2))
 
 
 def descend(

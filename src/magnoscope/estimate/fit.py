@@ -3,9 +3,9 @@
 From the study's priors, with no start picked by hand: draws of the prior and, where there are weights, the network's
 estimate are ranked by a smoothed comparison with coarse simulations; fewer and fewer of them are followed further and
 further (successive halving), the last ones unsmoothed, the best to its end on default simulations. The error of a
-parameter is the larger of two: the curvature of the likelihood, and the scatter of what the tiles want (the sandwich
-estimator with tiles as clusters: P. J. Huber, Proc. Fifth Berkeley Symp. 1, 221 (1967)), which grows where tiles
-disagree because the model, its resolution or its background is not quite right.
+parameter is the larger of two: the curvature of the likelihood, and the scatter of what the blocks of pixels want (the
+sandwich estimator with tiles, or patches of few tiles, as clusters: P. J. Huber, Proc. Fifth Berkeley Symp. 1, 221
+(1967)), which grows where they disagree because the model, its resolution or its background is not quite right.
 """
 
 import time
@@ -77,12 +77,14 @@ class Fit:
     model : str
     estimates : tuple of Estimate
     correlation : (n_parameters, n_parameters)
-    log_likelihood : (runs, slices)
+    log_likelihood : (runs, tiles)
         NaN where a tile was not used.
+    blocks : (n_blocks,)
+        Log-likelihood of each block of pixels, the noise of each tile given.
     match : Match
         Chi-square by tile, the best fit with scale and background, the share of structure left unexplained.
     halves : dict
-        What two disjoint halves of the tiles want, for each way to halve them: name to two arrays (n_parameters,).
+        What two disjoint halves of the blocks want, for each way to halve them: name to two arrays (n_parameters,).
     simulations, seconds
         What it took.
     warning : str or None
@@ -93,6 +95,7 @@ class Fit:
     estimates: tuple[Estimate, ...]
     correlation: NDArray[np.float64]
     log_likelihood: NDArray[np.float64]
+    blocks: NDArray[np.float64]
     match: Match
     halves: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
     simulations: int
@@ -111,7 +114,7 @@ class Fit:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        edges = self.spectrum.study.energy_edges
+        study = self.spectrum.study
         return {
             "model": self.model,
             "parameters": {
@@ -133,12 +136,12 @@ class Fit:
             "slices": [
                 {
                     "ei_meV": run.ei,
-                    "energy_meV": [float(edges[r, s]), float(edges[r, s + 1])],
-                    "chi_square": float(self.match.per_tile[r, s]),
-                    "log_likelihood": float(self.log_likelihood[r, s]),
+                    "energy_meV": list(study.view.tile_energies(run.ei, t)),
+                    "chi_square": float(self.match.per_tile[r, t]),
+                    "log_likelihood": float(self.log_likelihood[r, t]),
                 }
-                for r, run in enumerate(self.spectrum.study.runs)
-                for s in range(self.spectrum.study.shape[1])
+                for r, run in enumerate(study.runs)
+                for t in range(self.log_likelihood.shape[1])
             ],
             "halves": {name: [list(map(float, h)) for h in pair] for name, pair in self.halves.items()},
             "simulations": self.simulations,
@@ -250,9 +253,9 @@ def _result(
     estimates = tuple(
         _estimate(*row) for row in zip(names, end.values, *errors, spin_model.prior.tolist(), strict=True)
     )
-    log_likelihood = np.full(spectrum.study.shape[:2], np.nan)
-    log_likelihood.ravel()[likelihood.tiles] = end.profile.log_likelihood
     best = match(spectrum, simulate(end.values))
+    log_likelihood = np.full(best.per_tile.shape, np.nan)
+    log_likelihood.ravel()[likelihood.tiles] = end.profile.log_likelihood
     warning = None
     if best.unexplained > 1 - LEAST_EXPLAINED:
         warning = (
@@ -266,8 +269,9 @@ def _result(
         estimates=estimates,
         correlation=whole / np.maximum(np.outer(sizes, sizes), 1e-300),
         log_likelihood=log_likelihood,
+        blocks=likelihood.block_log_likelihood(end.profile),
         match=best,
-        halves=_halves(end, about, likelihood, spectrum, high - low),
+        halves=_halves(end, about, likelihood, best.per_tile.shape[-1], high - low),
         simulations=simulations,
         seconds=seconds,
         warning=warning,
@@ -275,15 +279,15 @@ def _result(
 
 
 def covariances(about: Curvature) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Covariance by curvature alone, and the sandwich with tiles as clusters; in units of the prior's width.
+    """Covariance by curvature alone, and the sandwich with blocks as clusters; in units of the prior's width.
 
     A parameter along which the likelihood does not bend gets the variance of the uniform prior, 1/12, added to its
     information.
     """
-    n_tiles, n = about.gradient.shape
+    n_blocks, n = about.gradient.shape
     inverse = np.linalg.inv(about.information.sum(0) + 12 * np.eye(n))
     centred = about.gradient - about.gradient.mean(0)
-    scatter = centred.T @ centred * n_tiles / max(n_tiles - n, 1)
+    scatter = centred.T @ centred * n_blocks / max(n_blocks - n, 1)
     sandwich = inverse @ scatter @ inverse
     larger = np.diag(np.sqrt(np.maximum(1.0, np.diag(inverse) / np.maximum(np.diag(sandwich), 1e-300))))
     return inverse, larger @ sandwich @ larger
@@ -303,11 +307,16 @@ def _estimate(name: str, value: float, statistical: float, error: float, prior: 
 
 
 def _halves(
-    end: Point, about: Curvature, likelihood: TileLikelihood, spectrum: Spectrum, width: NDArray[np.float64]
+    end: Point, about: Curvature, likelihood: TileLikelihood, tiles: int, width: NDArray[np.float64]
 ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """One Newton step from the fit with half of the tiles each: every other run, every other slice."""
-    slices = spectrum.study.shape[1]
-    ways = {"runs": likelihood.tiles // slices % 2 == 0, "slices": likelihood.tiles % slices % 2 == 0}
+    """One Newton step from the fit with half of the data each: every other run, every other tile, every other block."""
+    patches = likelihood.patches.shape[1]
+    tile = np.repeat(likelihood.tiles, patches)
+    ways = {
+        "runs": tile // tiles % 2 == 0,
+        "slices": tile % tiles % 2 == 0,
+        "patches": np.tile(np.arange(patches), len(likelihood.tiles)) % 2 == 0,
+    }
     out = {}
     for name, first in ways.items():
         if not first.any() or first.all():

@@ -22,6 +22,8 @@ HUBER = 3.0
 """Residuals beyond so many standard deviations count linearly."""
 FLOOR = 0.04
 """Error of a simulation, as a share of a tile's spread: no tile is trusted further (default sampling is good to it)."""
+FEWEST_BLOCKS = 24
+"""Where there are fewer tiles, each is cut into patches, so that there are so many blocks that may disagree."""
 ROUNDS = 3
 """Passes of reweighting in the fit of scale and background."""
 
@@ -63,7 +65,7 @@ class TileLikelihood:
     ----------
     spectrum : Spectrum
     tiles : (n_tiles,)
-        Flat indices (run * slices + slice) of the tiles with enough valid pixels and some spread.
+        Flat indices (run by run) of the view's tiles with enough valid pixels and some spread.
     blur : float
         Standard deviation (pixels) by which measurement and simulations are smoothed before they are compared: the
         valley that a search must find is as much wider.
@@ -82,9 +84,9 @@ class TileLikelihood:
         SpectrumError
             If no tile has enough valid pixels that differ from each other.
         """
-        runs, slices, nx, ny = spectrum.study.shape
-        signal = spectrum.signal.reshape(runs * slices, nx, ny)
-        valid = spectrum.valid.reshape(runs * slices, nx, ny)
+        as_tiles = spectrum.study.view.as_tiles
+        signal, valid = as_tiles(spectrum.signal), as_tiles(spectrum.valid)
+        signal, valid = signal.reshape(-1, *signal.shape[2:]), valid.reshape(-1, *valid.shape[2:])
         usable: list[bool] = [
             bool(v.sum() >= FEWEST and np.ptp(s[v]) > 0 and tile_noise(s, v) > 0)
             for s, v in zip(signal, valid, strict=True)
@@ -117,9 +119,27 @@ class TileLikelihood:
         mean = (self.measured * v).sum(1, keepdims=True) / v.sum(1, keepdims=True)
         return FLOOR**2 * ((self.measured - mean) ** 2 * v).sum(1) / v.sum(1)
 
+    @cached_property
+    def patches(self) -> NDArray[np.float64]:
+        """1 where a pixel belongs to a patch, (n_pixels, n_patches); a tile is one patch where there are many tiles."""
+        nx, ny = self.valid.shape[1:]
+        cuts = int(np.ceil(np.sqrt(FEWEST_BLOCKS / len(self.tiles))))
+        row, column = (np.arange(n) * cuts // n for n in (nx, ny))
+        return np.eye(cuts**2)[(row[:, None] * cuts + column).ravel()]
+
+    def by_block(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sums over blocks, patch by patch of each tile, of what each pixel has: (n_blocks, ...)."""
+        return np.einsum("tp...,pb->tb...", values, self.patches).reshape(-1, *values.shape[2:])
+
+    def block_log_likelihood(self, profile: Profile) -> NDArray[np.float64]:
+        """Log-likelihood of each block, the noise of each tile given, (n_blocks,)."""
+        share = (self.pixels / self.valid.sum((1, 2)))[:, None] * self.valid.reshape(self.measured.shape)
+        level = profile.mean_square[:, None]
+        return self.by_block(-0.5 * share * (np.log(level) + profile.weight * profile.residual**2 / level))
+
     def _tiles(self, array: Any) -> Any:
-        runs, slices, nx, ny = self.spectrum.study.shape
-        return array.reshape(runs * slices, nx, ny)[self.tiles]
+        tiles = self.spectrum.study.view.as_tiles(array)
+        return tiles.reshape(-1, *tiles.shape[2:])[self.tiles]
 
     def _smooth(self, tiles: NDArray[np.float64]) -> NDArray[np.float64]:
         """Smooth over valid pixels alone; (n_tiles, n_pixels)."""
