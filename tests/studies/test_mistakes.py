@@ -215,7 +215,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "wide mosaic": (
         'package = "S"',
         'package = "S"\n@@mosaic = 30.0',
-        "instrument.mosaic: ",
+        "instrument.mosaic: must be one width or three, each from 0 to 20 degrees",
     ),
     "unknown package": ('package = "S"', '@@package = "Z"', "instrument.package: instrument MAPS (before 2017) has no"),
     "chopper that transmits nothing": ("frequency = 200", "@@frequency = 2000", "transmits nothing at Ei = 50 meV"),

@@ -8,6 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..units import ENERGY_PER_K2, wavevector
 
+ACROSS = 1e-6
+"""Cosine of the angle to the beam below which a direction counts as across it."""
+
 
 @dataclass(frozen=True)
 class Scan:
@@ -35,8 +38,10 @@ class Scan:
     def hidden(self, x: torch.Tensor, y: torch.Tensor, energy: torch.Tensor) -> torch.Tensor:
         """The third coordinate (r.l.u.) at view coordinates and energy transfer; NaN out of reach.
 
-        |k_i - Q|^2 = k_f^2 is solved for the forward root; with the beam along c this is
-        l = (c / 2 pi) (k_i - sqrt(k_f^2 - q_h^2 - q_k^2)).
+        |k_i - Q|^2 = k_f^2 has two roots: a k_f and its mirror image, turned round along the hidden direction. This is
+        the one scattered by the smaller angle; with the beam along c,
+        l = (c / 2 pi) (k_i - sqrt(k_f^2 - q_h^2 - q_k^2)). Where the hidden direction lies across the beam both are
+        scattered by the same angle, and this k_f points along that direction. :meth:`other_root` gives the other.
         """
         ex, ey, el = self.view
         ki = float(wavevector(self.ei))
@@ -46,7 +51,23 @@ class Scan:
         square = float(el @ el)
         rest = r[0] ** 2 + r[1] ** 2 + r[2] ** 2 - (self.ei - energy) / ENERGY_PER_K2
         root = along**2 - square * rest
-        return (along - torch.where(root >= 0, root, torch.nan).sqrt()) / square
+        return (along - self._towards * torch.where(root >= 0, root, torch.nan).sqrt()) / square
+
+    @property
+    def _towards(self) -> float:
+        """Whether the neutrons of the smaller scattering angle fly towards (1) or against (-1) the hidden direction."""
+        e_l = self.view[2]
+        return -1.0 if e_l[0] < -ACROSS * np.linalg.norm(e_l) else 1.0
+
+    def other_root(self, x: ArrayLike, y: ArrayLike, energy: ArrayLike) -> NDArray[np.float64]:
+        """Wave vectors (..., 3) of the other root, in the spectrometer frame, 1/Å; NaN out of reach.
+
+        Detectors see them too where the hidden direction lies across the beam, or where they stand beyond 90 degrees.
+        """
+        k_i = np.array([float(wavevector(self.ei)), 0.0, 0.0])
+        k_f = k_i - self.q_spectrometer(x, y, energy)
+        along = self.view[2] / np.linalg.norm(self.view[2])
+        return np.asarray(k_i - k_f + 2 * (k_f @ along)[..., None] * along)
 
     def q_spectrometer(self, x: ArrayLike, y: ArrayLike, energy: ArrayLike) -> NDArray[np.float64]:
         """Wave vectors (..., 3) in the spectrometer frame, 1/Å; NaN out of reach."""

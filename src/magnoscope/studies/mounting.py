@@ -29,7 +29,7 @@ def build_orientation(table: OrientationTable, lattice: Lattice) -> Orientation:
 def build_sample(table: InstrumentTable, orientation: Orientation, lattice: Lattice) -> Sample:
     """The sample: shape and size, its axes in the mount, and its mosaic."""
     x, y, z = (edge / 1000 for edge in table.sample_size_mm)
-    a, b, c = table.mosaic if isinstance(table.mosaic, list) else (table.mosaic,) * 3
+    a, b, c = table.mosaic
     try:
         sample = Sample((x, y, z), table.shape, mosaic=(a, b, c))
     except InstrumentError as error:

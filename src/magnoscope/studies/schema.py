@@ -1,8 +1,8 @@
 """What a study file may say: the border at which its text is checked. Unknown keys are refused."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from .magnet_schema import MagnetFile, Name, Number
 from .tables import Direction, Table
@@ -22,7 +22,16 @@ class OrientationTable(Table):
     omega: Tilt = 0.0
 
 
-Mosaic = Annotated[float, Field(ge=0, le=20)]
+WIDEST_MOSAIC = 20
+"""Largest mosaic, degrees: the model is linear in its angle."""
+
+
+def _mosaic(value: Any) -> Any:
+    widths = value if isinstance(value, list) else [value]
+    numbers = all(isinstance(w, (int, float)) and not isinstance(w, bool) for w in widths)
+    if len(widths) not in (1, 3) or not numbers or not all(0 <= w <= WIDEST_MOSAIC for w in widths):
+        raise ValueError(f"must be one width or three, each from 0 to {WIDEST_MOSAIC} degrees")
+    return [float(w) for w in widths] * (3 if len(widths) == 1 else 1)
 
 
 class InstrumentTable(Table):
@@ -37,7 +46,7 @@ class InstrumentTable(Table):
     sample_size_mm: Annotated[list[Annotated[float, Field(gt=0, le=1e4)]], Field(min_length=3, max_length=3)]
     shape: Literal["cuboid", "plate", "cylinder", "sphere"] = "cuboid"
     sample_axes: Annotated[list[Direction], Field(min_length=2, max_length=2)] | None = None
-    mosaic: Mosaic | Annotated[list[Mosaic], Field(min_length=3, max_length=3)] = 0.0
+    mosaic: Annotated[list[float], BeforeValidator(_mosaic)] = [0.0, 0.0, 0.0]
     intrinsic_width: Annotated[float, Field(ge=0, le=100)] = 0.1
 
 
