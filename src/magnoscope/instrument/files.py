@@ -3,9 +3,10 @@
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import InstrumentError
+from .coverage import Bank, Coverage
 from .guide import GuideGain
 from .moderator import MaterialModerator, MeasuredModerator, Moderator, PulseLengthModerator, SoftHat
 
@@ -132,13 +133,36 @@ class ChopperTable(_Table):
     curvature: Metres = float("inf")
 
 
+def _rising(ends: list[float]) -> list[float]:
+    if not ends[0] < ends[1]:
+        raise ValueError("must rise from its lower to its upper end")
+    return ends
+
+
+Degrees = Annotated[float, Field(ge=-180, le=180)]
+Range = Annotated[list[Degrees], Field(min_length=2, max_length=2), AfterValidator(_rising)]
+
+
+class BankTable(_Table):
+    """Ranges of the angles that detectors fill, degrees: see :class:`Bank`."""
+
+    horizontal: Range
+    vertical: Range
+
+
 class DetectorsTable(_Table):
-    """Distance from the sample and size of one detector element, m."""
+    """Distance from the sample and size of one detector element, m; where there are detectors."""
 
     distance: Metres
     depth: Metres
     width: Metres
     height: Metres
+    banks: Annotated[list[BankTable], Field(max_length=1000)] = []
+
+    def coverage(self) -> Coverage | None:
+        """Where there are detectors; None if the file does not say."""
+        banks = [Bank((b.horizontal[0], b.horizontal[1]), (b.vertical[0], b.vertical[1])) for b in self.banks]
+        return Coverage(tuple(banks)) if banks else None
 
 
 class GuideTable(_Table):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..errors import InstrumentError
 from .chopper import FermiChopper
-from .content import LATER
+from .content import LATER, NO_PHYSICS
+from .coverage import Coverage
 from .files import read_instrument
 from .guide import GuideGain
 from .moderator import Pulse
@@ -37,6 +38,7 @@ class Spectrometer:
     choppers: dict[str, FermiChopper]
     detectors: Detectors
     guide: GuideGain | None = field(default=None, metadata=LATER)
+    coverage: Coverage | None = field(default=None, metadata=NO_PHYSICS)
 
     def aperture_at(self, ei: float) -> tuple[float, float]:
         """Full (width, height) of the aperture (m) at an incident energy (meV): widened by what a guide adds."""
@@ -110,6 +112,7 @@ def load_spectrometer(name: str, folder: Path | None = None) -> Spectrometer:
             key: FermiChopper(key, slit=c.slit, radius=c.radius, curvature=c.curvature)
             for key, c in table.chopper.items()
         },
-        detectors=Detectors(**table.detectors.model_dump()),
+        detectors=Detectors(**table.detectors.model_dump(exclude={"banks"})),
         guide=table.guide.gain() if table.guide else None,
+        coverage=table.detectors.coverage(),
     )
