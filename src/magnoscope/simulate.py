@@ -19,6 +19,7 @@ import torch
 from .errors import StudyError
 from .hamiltonian import SpinModel
 from .machine import one_thread
+from .resolution.coverage import coverage
 from .resolution.kinematics import Scan
 from .resolution.landing import Bins, Spots, Tile
 from .resolution.setting import hidden_coordinates, pixel_wave_vectors, run_setting
@@ -27,7 +28,7 @@ from .spectrum import Spectrum
 from .spinwave import ModeSolver, check_stable, s_perp
 from .spinwave.layers import LayerTable, layer_tables
 from .study import Run, Study
-from .views import Axis, PathView
+from .views import Axis, MapView, PathView
 
 MARGIN = 0.08
 """How far (fraction of an axis' length) the fine grid goes beyond the view, for what the resolution carries in."""
@@ -193,6 +194,8 @@ class Simulator:
         for number, edges in enumerate(self.study.energy_edges):
             reached = np.isfinite(pixel_wave_vectors(self.study, number, edges))
             out[number] = np.logical_and(reached[:-1], reached[1:]).all(-1)
+            if self.study.coverage and isinstance(self.study.view, MapView):
+                out[number] &= coverage(self.study, number)
         return out
 
     def hidden_axis(self) -> np.ndarray:

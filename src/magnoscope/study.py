@@ -115,6 +115,8 @@ class Study(Magnet):
         Of what fixes the layout (tiles, axes, classes) and of all that a simulation depends on.
     overlaps : tuple of Overlap
         Where candidate models are the same Hamiltonian, so that an honest label names them all.
+    coverage : bool
+        Whether only those pixels are valid that the spectrometer's banks of detectors see.
     """
 
     orientation: Orientation
@@ -128,6 +130,7 @@ class Study(Magnet):
     layout_hash: str
     physics_hash: str
     overlaps: tuple[Overlap, ...] = ()
+    coverage: bool = False
 
     @property
     def maps(self) -> MapView:

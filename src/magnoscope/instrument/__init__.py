@@ -2,11 +2,14 @@
 
 from .chopper import FermiChopper
 from .content import content
+from .coverage import Bank, Coverage
 from .moderator import MaterialModerator, MeasuredModerator, Moderator, PulseLengthModerator
 from .sample import Sample
 from .spectrometer import Detectors, Spectrometer, load_spectrometer, presets
 
 __all__ = [
+    "Bank",
+    "Coverage",
     "Detectors",
     "FermiChopper",
     "MaterialModerator",

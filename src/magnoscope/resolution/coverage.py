@@ -45,7 +45,7 @@ def coverage(study: Study, number: int, subdivision: int = SUBDIVISION) -> NDArr
     ei = study.runs[number].ei
     k_i = np.array([float(wavevector(ei)), 0.0, 0.0])
     offsets = (np.arange(subdivision) + 0.5) / subdivision - 0.5
-    fine = [np.add.outer(axis.centres, axis.width * offsets).ravel() for axis in study.view.axes]
+    fine = [np.add.outer(axis.centres, axis.width * offsets).ravel() for axis in study.maps.axes]
     x, y = np.meshgrid(*fine, indexing="ij")
     edges = study.energy_edges[number]
     seen = []

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..instrument import Bank, Coverage
 from ..study import Study
 from ..units import wavevector
 from ..views import PathView
@@ -69,12 +70,11 @@ def detected(study: Study, number: int, q: NDArray[np.float64]) -> NDArray[np.bo
     limits = study.path.detectors
     k_f = np.array([wavevector(study.runs[number].ei), 0.0, 0.0]) - q
     seen = np.asarray(np.isfinite(q).all(-1))
-    if limits is None:
-        return seen
-    across = np.degrees(np.arctan2(k_f[..., 1], k_f[..., 0]))
-    up = np.degrees(np.arctan2(k_f[..., 2], np.hypot(k_f[..., 0], k_f[..., 1])))
-    (left, right), (low, high) = limits
-    return np.asarray(seen & (across >= left) & (across <= right) & (up >= low) & (up <= high))
+    if limits is not None:
+        seen = seen & Coverage((Bank(*limits),)).sees(k_f)
+    if study.coverage and study.spectrometer.coverage is not None:
+        seen = seen & study.spectrometer.coverage.sees(k_f)
+    return seen
 
 
 def segment_axes(study: Study, number: int) -> NDArray[np.float64]:

@@ -191,6 +191,9 @@ def _build(file: StudyFile, tables: dict[str, object], folder: Path) -> Study:
         spectrometer = load_spectrometer(file.instrument.preset, folder)
     except InstrumentError as error:
         raise Mistake(("instrument", "preset"), str(error)) from None
+    if file.instrument.coverage and spectrometer.coverage is None:
+        unknown = f"the file of instrument {spectrometer.name} has no [[detectors.banks]]; add them or leave this out"
+        raise Mistake(("instrument", "coverage"), unknown)
     try:
         chopper = spectrometer.chopper(file.instrument.package)
     except InstrumentError as error:
@@ -217,6 +220,7 @@ def _build(file: StudyFile, tables: dict[str, object], folder: Path) -> Study:
         layout_hash=_digest(layout),
         physics_hash=_digest([physics, content(spectrometer), *_cif_content(file, cell)]),
         overlaps=build_overlaps(file.overlaps, magnet["models"]),
+        coverage=file.instrument.coverage,
     )
 
 

@@ -38,7 +38,8 @@ class InstrumentTable(Table):
     """The spectrometer, by the name of one that ships or the path of an instrument file, and the sample in it.
 
     `sample_axes` are the directions (r.l.u.) of the sample's first axis and one in the plane of its first and second;
-    `mosaic` is a full width at half maximum in degrees, or three, about u, across it in the horizontal, and upwards.
+    `mosaic` is a full width at half maximum in degrees, or three, about u, across it in the horizontal, and upwards;
+    with `coverage` only those pixels are valid that the instrument's banks see.
     """
 
     preset: str
@@ -48,6 +49,7 @@ class InstrumentTable(Table):
     sample_axes: Annotated[list[Direction], Field(min_length=2, max_length=2)] | None = None
     mosaic: Annotated[list[float], BeforeValidator(_mosaic)] = [0.0, 0.0, 0.0]
     intrinsic_width: Annotated[float, Field(ge=0, le=100)] = 0.1
+    coverage: bool = False
 
 
 class RunTable(Table):
