@@ -8,7 +8,7 @@ slice, twin and l: only phases and form factors change. Otherwise the modes are 
 transfers for each run, and weighted between them: slower by the number of runs times that of energies.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from math import gcd
@@ -21,12 +21,13 @@ from .hamiltonian import SpinModel
 from .machine import one_thread
 from .resolution.coverage import coverage
 from .resolution.kinematics import Scan
-from .resolution.landing import Bins, Spots, Tile
+from .resolution.landing import Bins, Tile
 from .resolution.setting import hidden_coordinates, pixel_wave_vectors, run_setting
+from .resolution.spots import Cells, Peaks, record
 from .resolution.spread import SMOOTHING, Method, Spread, make_spread
 from .spectrum import Spectrum
 from .spinwave import ModeSolver, check_stable, s_perp
-from .spinwave.layers import LayerTable, layer_tables
+from .spinwave.layers import LayerTable, Plane, layer_tables
 from .study import Run, Study
 from .views import Axis, MapView, PathView
 
@@ -36,11 +37,8 @@ MARGIN = 0.08
 FARTHEST = 4.0
 """Standard deviations in energy from beyond the slices that are still brought in."""
 
-CHUNK = 1 << 14
-"""Fine points, or spots, worked on at a time: few enough to stay in the processor's cache."""
-
-MOST_SHARES = 27 * CHUNK
-"""Shares of spots in pixels and slices worked on at a time."""
+CHUNK = 1 << 13
+"""Modes whose intensity is worked out at a time: few enough to stay in the processor's cache."""
 
 ALIKE = 0.6
 """Modes of one point share a spot if their energies differ by less than this share of the spot's width in energy."""
@@ -49,16 +47,6 @@ SMALLEST_TOLERANCE = 0.002
 
 MOST_REFINEMENTS = 4
 """Steps of :meth:`Sampling.finer` that are tried for a tolerance."""
-
-WIDTH_OF_CELL = 0.4
-"""Least standard deviation of a spot, in steps of the fine grid."""
-
-FAINT = 1e-4
-"""Spots fainter than this share of the mean are left out."""
-
-DRAWN = 0.3
-"""Spots fainter than this share of the mean stay Gaussian: the draws' correction to them would be lost in its noise."""
-
 
 @dataclass(frozen=True)
 class Sampling:
@@ -74,6 +62,8 @@ class Sampling:
         How many of them each mode uses.
     smoothing : float
         Share of the resolution's covariance that the spot around each draw keeps (Monte Carlo only).
+    components : int
+        Gaussians that make up the moderator's pulse (Monte Carlo only).
     energies : int
         Energy transfers per run at which dispersive modes are solved (only where they disperse along the hidden axis).
     across : int
@@ -84,6 +74,7 @@ class Sampling:
     draws: int = 8
     draws_per_mode: int = 2
     smoothing: float = SMOOTHING
+    components: int = 3
     energies: int = 24
     across: int = 7
 
@@ -94,6 +85,7 @@ class Sampling:
             draws=2 * self.draws,
             draws_per_mode=2 * self.draws_per_mode,
             smoothing=self.smoothing / 2,
+            components=self.components + 1,
             energies=-(-3 * self.energies // 2),
             across=-(-3 * self.across // 2),
         )
@@ -108,18 +100,6 @@ class _RunPlan:
     spread: Spread
     tile: Tile
     window: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class _Peaks:
-    """Modes, or bundles of them, as flat lists: fine point, number, energy (meV), intensity, slopes in meV / r.l.u."""
-
-    point: torch.Tensor
-    number: torch.Tensor
-    energy: torch.Tensor
-    weight: torch.Tensor
-    slope_x: torch.Tensor
-    slope_y: torch.Tensor
 
 
 class Simulator:
@@ -148,11 +128,12 @@ class Simulator:
         self.grid = tuple(_fine_axis(axis, study, self.sampling.zone_points) for axis in study.maps.axes)
         x, y = np.meshgrid(*self.grid, indexing="ij")
         self._x, self._y = torch.as_tensor(x.ravel()), torch.as_tensor(y.ravel())
-        self._x32, self._y32 = self._x.float(), self._y.float()
-        self._steps = [float(g[1] - g[0]) for g in self.grid]
+        self._steps = (float(self.grid[0][1] - self.grid[0][0]), float(self.grid[1][1] - self.grid[1][0]))
+        self._cells = Cells(self._x.float(), self._y.float(), self._steps)
         self._axes = np.array([*(a.direction for a in study.maps.axes), study.maps.hidden_direction], float)
         self._plans = [self._plan(number, run) for number, run in enumerate(study.runs)]
         self._flat = {name: self._heights(model) for name, model in study.models.items()}
+        self._planes: dict[str, tuple[Plane, list[torch.Tensor]]] = {}
 
     def solver(self, model: str) -> ModeSolver:
         """The spin wave solver of a candidate model."""
@@ -171,6 +152,7 @@ class Simulator:
             study.intrinsic_width,
             self.sampling.draws,
             self.sampling.smoothing,
+            self.sampling.components,
         )
         beyond = FARTHEST * spread.widest[2]
         window = (max(edges[0] - beyond, 1e-3), min(edges[-1] + beyond, 0.97 * run.ei))
@@ -245,67 +227,77 @@ class Simulator:
         solver = self.solver(model)
         flat = self._flat[model]
         tables = None if flat is None else self._tables(solver, values, flat)
-        slopes = [] if tables is None else [self._slopes(table) for table in tables]
+        slopes = [] if tables is None else self._slopes(model, tables)
         out = []
         for plan in self._plans:
             buffer = plan.tile.empty()
             if tables is None:
-                found = self._dispersive(solver, values, plan)
+                peaks = self._dispersive(solver, values, plan)
             else:
-                found = self._layered(tables, slopes, plan)
-            for peaks in found:
-                self._deposit(plan, peaks, buffer)
+                peaks = self._layered(tables, slopes, plan)
+            record(peaks, self._cells, plan.spread, plan.tile, self.sampling.draws_per_mode, buffer)
             # differences of draws may leave a trace below zero
             out.append(plan.tile.inner(buffer).double().clamp_min(0) / plan.tile.energy.width)
         return torch.stack(out).numpy()
 
     # ---- modes that are flat along the hidden axis ----------------------------------------------------------------
 
+    def _plane(self, model: SpinModel, heights: list[np.ndarray]) -> tuple[Plane, list[torch.Tensor]]:
+        """The grid reduced to the magnetic zone; and of each twin, zone points beside each along both axes.
+
+        Neighbours (n_zone, 2, 2): before and after along each axis.
+        """
+        if model.name not in self._planes:
+            points = np.stack([self._x.numpy(), self._y.numpy()], -1) @ self._axes[:2]
+            twins = [(twin.matrix, twin.fraction) for twin in self.study.twins]
+            plane = Plane.of(model, points, self._axes, twins, heights)
+            beside = []
+            for domain in plane.domains:
+                grid = domain.zone.reshape(len(self.grid[0]), len(self.grid[1]))
+                around = torch.arange(len(plane.zone))[:, None, None].repeat(1, 2, 2)
+                inner = grid[1:-1, 1:-1]
+                sides = [[grid[:-2, 1:-1], grid[2:, 1:-1]], [grid[1:-1, :-2], grid[1:-1, 2:]]]
+                for axis, pair in enumerate(sides):
+                    for end, side in enumerate(pair):
+                        around[inner.ravel(), axis, end] = side.ravel()
+                beside.append(around)
+            self._planes[model.name] = plane, beside
+        return self._planes[model.name]
+
     def _tables(self, solver: ModeSolver, values: np.ndarray, heights: list[np.ndarray]) -> list[LayerTable]:
         """Modes on the grid reduced to the magnetic zone, one table for each twin."""
-        points = np.stack([self._x.numpy(), self._y.numpy()], -1) @ self._axes[:2]
-        domains = [(twin.matrix, twin.fraction) for twin in self.study.twins]
-        tolerance = ALIKE * min(plan.spread.widest[2] for plan in self._plans)
-        return layer_tables(solver, values, points, self._axes, domains, heights, tolerance)
+        plane, _ = self._plane(solver.model, heights)
+        return layer_tables(solver, values, plane, ALIKE * min(plan.spread.widest[2] for plan in self._plans))
 
-    def _layered(self, tables: list[LayerTable], slopes: list[torch.Tensor], plan: _RunPlan) -> Iterator[_Peaks]:
-        low, high = plan.window
+    def _layered(self, tables: list[LayerTable], slopes: list[torch.Tensor], plan: _RunPlan) -> Peaks:
+        parts = []
         for table, slope in zip(tables, slopes, strict=True):
-            bundles = table.bundles
-            inside = (table.carries & (bundles.energy > low) & (bundles.energy < high)).nonzero()[:, 0]
-            zone, chosen, copies, points = bundles.zone[inside], [], [], []
-            for block in table.blocks:
-                point = block.points[zone]
-                there = (point >= 0).nonzero()[:, 0]
-                chosen.append(inside[there])
-                points.append(point[there])
-                copies.append(torch.full_like(there, block.copy))
-            for bundle, copy, point in zip(
-                *(torch.cat(parts).split(CHUNK) for parts in (chosen, copies, points)), strict=True
-            ):
-                energy = bundles.energy[bundle]
-                x, y = self._x[point], self._y[point]
-                hidden = plan.scan.hidden(x, y, energy)
-                weight = table.intensity(bundle, copy, torch.stack([x, y, hidden], 1))
-                yield _Peaks(point, bundles.mode[bundle], energy.float(), weight, slope[bundle, 0], slope[bundle, 1])
+            energies = table.bundles.energy.float()
+            for bundle, point in zip(*(t.split(CHUNK) for t in table.listed(*plan.window)), strict=True):
+                energy, slope_x, slope_y = (t.index_select(0, bundle) for t in (energies, *slope))
+                x, y = (t.index_select(0, point) for t in (self._cells.x, self._cells.y))
+                weight = table.intensity(bundle, point, (x, y, plan.scan.hidden(x, y, energy)))
+                number = table.bundles.mode.index_select(0, bundle)
+                parts.append(Peaks(point, number, energy, weight, slope_x, slope_y))
+        return Peaks.joined(parts)
 
-    def _slopes(self, table: LayerTable) -> torch.Tensor:
-        """Slopes of the bundles along the two axes, (n_bundles, 2) meV / r.l.u., by central differences.
+    def _slopes(self, model: str, tables: list[LayerTable]) -> list[torch.Tensor]:
+        """Slopes of each twin's bundles along the two axes, (2, n_bundles) meV / r.l.u., by central differences.
 
         Bands are told apart by the order of their energies; where two cross, the slope is that of the sorted band.
         """
-        shape = [len(g) for g in self.grid]
-        grid = table.energies[table.zone].float().reshape(*shape, -1)
-        inner = torch.arange(len(self._x)).reshape(shape)[1:-1, 1:-1]
-        slopes = torch.zeros(*table.energies.shape, 2)
-        for axis, step in enumerate(self._steps):
-            rise = (grid.roll(-1, axis) - grid.roll(1, axis)) / (2 * step)
-            slopes[table.zone[inner].ravel(), :, axis] = rise[1:-1, 1:-1].flatten(0, 1)
-        return table.bundles.mean(slopes)
+        steps = torch.tensor(self._steps)[:, None] * 2
+        out = []
+        for table, beside in zip(tables, self._planes[model][1], strict=True):
+            around = table.energies.float()[beside]  # (n_zone, axes, ends, n_modes)
+            rise = (around[:, :, 1] - around[:, :, 0]) / steps
+            out.append(table.bundles.mean(rise.transpose(1, 2)).T.contiguous())
+        return out
 
     # ---- modes that disperse along the hidden axis ----------------------------------------------------------------
 
-    def _dispersive(self, solver: ModeSolver, values: np.ndarray, plan: _RunPlan) -> Iterator[_Peaks]:
+    def _dispersive(self, solver: ModeSolver, values: np.ndarray, plan: _RunPlan) -> Peaks:
+        parts = []
         low, high = plan.window
         nodes = torch.linspace(low, high, self.sampling.energies, dtype=torch.float64)
         step = float(nodes[1] - nodes[0])
@@ -323,51 +315,8 @@ class Simulator:
                     row, mode = (weight > 0).nonzero(as_tuple=True)
                     energy = modes.energies[row, mode]
                     flat = torch.zeros(len(row))
-                    yield _Peaks(part[row], mode, energy.float(), weight[row, mode].float(), flat, flat)
-
-    # ---- into pixels ----------------------------------------------------------------------------------------------
-
-    def _deposit(self, plan: _RunPlan, peaks: _Peaks, buffer: torch.Tensor) -> None:
-        """Add modes to a run's buffer."""
-        spread = plan.spread
-        uses = min(self.sampling.draws_per_mode, spread.draws)
-        x_axis, y_axis = self.study.maps.axes
-        share = self._steps[0] * self._steps[1] / (x_axis.width * y_axis.width)
-        mean = peaks.weight.mean()
-        bright = (peaks.weight > FAINT * mean).nonzero()[:, 0]
-        for part in bright.split(max(16, MOST_SHARES // plan.tile.window)):
-            point, energy = peaks.point[part], peaks.energy[part]
-            x, y, weight = self._x32[point], self._y32[point], peaks.weight[part] * share
-            slope_x, slope_y = peaks.slope_x[part], peaks.slope_y[part]
-            spots = spread.covariance(point, energy)
-            # the fine point stands for its cell, over which the energy follows the slope; a cell that the resolution
-            # does not blur is widened, so that no gaps show between cells
-            in_x, in_y = (
-                (WIDTH_OF_CELL * step) ** 2 - blur for step, blur in zip(self._steps, (spots[0], spots[2]), strict=True)
-            )
-            in_x, in_y = in_x.clamp_min(self._steps[0] ** 2 / 12), in_y.clamp_min(self._steps[1] ** 2 / 12)
-            cell: tuple[torch.Tensor | float, ...] = (
-                in_x,
-                0.0,
-                in_y,
-                in_x * slope_x,
-                in_y * slope_y,
-                in_x * slope_x**2 + in_y * slope_y**2,
-            )
-            whole = [c + more for c, more in zip(spots, cell, strict=True)]
-            plan.tile.add(Spots(x, y, energy, weight, *whole), buffer)
-            if not uses:
-                continue
-            kept = [c + more for c, more in zip(spread.covariance(point, energy, drawn=True), cell, strict=True)]
-            drawn = (peaks.weight[part] > DRAWN * mean).nonzero()[:, 0]
-            point, number, *about = (t[drawn] for t in (point, peaks.number[part], x, y, energy, weight / uses))
-            kept = [k[drawn] for k in kept]
-            x, y, energy, weight = about
-            for extra in range(uses):
-                draw = (number * uses + extra) % spread.draws
-                for shape, sign in enumerate((1, -1)):
-                    dx, dy, de = spread.shift(point, draw, energy, shape)
-                    plan.tile.add(Spots(x + dx, y + dy, energy + de, sign * weight, *kept), buffer)
+                    parts.append(Peaks(part[row], mode, energy.float(), weight[row, mode].float(), flat, flat))
+        return Peaks.joined(parts)
 
 
 def _fine_axis(axis: Axis, study: Study, zone_points: int) -> np.ndarray:

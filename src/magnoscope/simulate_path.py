@@ -16,7 +16,8 @@ import torch
 from .resolution.landing import Bins, Spots, Tile
 from .resolution.path_spread import SIDES, WHOLE, PathSpread, cut, make_path_spread, paired_draws
 from .resolution.setting import segment_axes
-from .simulate import DRAWN, FAINT, FARTHEST, WIDTH_OF_CELL, Simulator
+from .resolution.spots import DRAWN, FAINT, WIDTH_OF_CELL
+from .simulate import FARTHEST, Simulator
 from .spinwave import ModeSolver, check_stable, s_perp
 
 BEYOND = 3.0

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from magnoscope.crystal import Lattice
 from magnoscope.hamiltonian import SpinModel
 from magnoscope.spinwave import ModeSolver, s_perp
-from magnoscope.spinwave.layers import Bundles, layer_tables
+from magnoscope.spinwave.layers import Bundles, Plane, layer_tables
 
 SAME, EXCHANGED = np.eye(3), np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1.0]])
 L_AXIS = np.array([0, 0, 1.0])
@@ -22,15 +22,13 @@ def both_ways(model: SpinModel, values, domains, count=12, tolerance=0.0):
     place = np.concatenate([plane, rng.uniform(-3, 3, (count, 1))], 1)
     heights = [model.layer_heights(model.lattice.to_cartesian(m @ L_AXIS)) for m, _ in domains]
     solver = ModeSolver(model)
-    tables = layer_tables(solver, values, points, np.eye(3), domains, heights, tolerance)
+    plane = Plane.of(model, points, np.eye(3), domains, heights)
+    tables = layer_tables(solver, values, plane, tolerance)
     for table, (matrix, fraction) in zip(tables, domains, strict=True):
-        copies = torch.empty(count, dtype=torch.int64)
-        for block in table.blocks:
-            copies[block.points[block.points >= 0]] = block.copy
         bundles = table.bundles
-        point, bundle = (table.zone[:, None] == bundles.zone).nonzero(as_tuple=True)
-        reused = table.intensity(bundle, copies[point], torch.as_tensor(place)[point]).double()
-        energies = table.energies[table.zone]
+        point, bundle = (table.domain.zone[:, None] == bundles.zone).nonzero(as_tuple=True)
+        reused = table.intensity(bundle, point, torch.as_tensor(place).T[:, point]).double()
+        energies = table.energies[table.domain.zone]
         modes = solver.solve(values, place @ matrix.T)
         solved = s_perp(modes) * fraction
         assert_allclose(energies, modes.energies, rtol=1e-6)

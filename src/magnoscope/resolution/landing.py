@@ -84,33 +84,43 @@ class Bins:
             Probability, mean displacement from the centre, and variance, of what each bin takes.
         """
         place = (centre - self.start) / self.width
-        first = place.floor() - self.window // 2
-        steps = torch.arange(self.window + 1, dtype=centre.dtype, device=centre.device)
-        steps = steps.reshape(-1, *[1] * centre.ndim)
-        z = ((first - place + steps) * (self.width / sigma)).clamp_(-FAR, FAR)
-        z[0], z[-1] = -FAR, FAR
-        below = torch.erf(z * ROOT_HALF).mul_(0.5)
-        density = torch.exp(-0.5 * z * z).div_(ROOT_TWO_PI)
-        share = below[1:] - below[:-1]
-        safe = share.clamp_min(1e-6)
-        mean = (density[:-1] - density[1:]) / safe
-        moment = (density * z).diff(dim=0).div_(safe)
-        variance = (1 - moment - mean * mean).clamp_(0, 1)
+        first = place.floor()
+        below, z = self._below(first - place, sigma)
+        density = torch.exp(z * z * -0.5).mul_(1 / ROOT_TWO_PI)
+        share = below.diff(dim=0)
+        per_share = share.clamp_min(1e-6).reciprocal_()
+        nothing = torch.zeros_like(share[:1])
+        mean = torch.cat([nothing, density, nothing]).diff(dim=0).neg_().mul_(per_share)
+        moment = torch.cat([nothing, density.mul_(z), nothing]).diff(dim=0).mul_(per_share)
+        variance = torch.addcmul(1 - moment, mean, mean, value=-1).clamp_(0, 1)
         # a bin that takes next to nothing has no moments worth passing on
-        mean = mean.clamp_(-6, 6) * sigma
-        first = (first + self.padding).clamp_(0, self.count + self.padding)
-        return first.long(), share, mean, variance * (sigma * sigma)
+        mean = mean.clamp_(-FAR, FAR) * sigma
+        return self._first(first), share, mean, variance.mul_(sigma * sigma)
 
     def slices(self, energy: torch.Tensor, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """First bin (as in :meth:`cut`) and shares (window, ..., n) alone."""
+        """First bin (as in :meth:`cut`) and what lies below each inner edge of the window, (window + 1, ..., n)."""
         place = (energy - self.start) / self.width
-        first = place.floor() - self.window // 2
-        steps = torch.arange(1, self.window, dtype=energy.dtype, device=energy.device)
-        steps = steps.reshape(-1, *[1] * energy.ndim)
-        below = torch.erf((first - place + steps) * (self.width * ROOT_HALF / sigma)).mul_(0.5)
-        ends = torch.full_like(below[:1], 0.5)
-        share = torch.cat([-ends, below, ends]).diff(dim=0)
-        return (first + self.padding).clamp_(0, self.count + self.padding).long(), share
+        first = place.floor()
+        below, _ = self._below(first - place, sigma)
+        return self._first(first), below
+
+    def _below(self, before: torch.Tensor, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Probability (less a half) below each edge of the window, (window + 1, ..., n), and where the inner edges lie.
+
+        ``before`` is the place of the lower edge of the bin that holds the centre, in bins from the centre. All of what
+        is below the window counts to its first bin, all of what is above to its last.
+        """
+        steps = torch.arange(1, self.window, dtype=before.dtype, device=before.device) - self.window // 2
+        z = (before + steps.reshape(-1, *[1] * before.ndim)).mul_(self.width / sigma).clamp_(-FAR, FAR)
+        below = torch.empty(self.window + 1, *z.shape[1:], dtype=z.dtype, device=z.device)
+        below[0], below[-1] = -0.5, 0.5
+        torch.mul(z, ROOT_HALF, out=below[1:-1])
+        below[1:-1].erf_().mul_(0.5)
+        return below, z
+
+    def _first(self, first: torch.Tensor) -> torch.Tensor:
+        """Number of the window's first bin, from the padding's beginning, for windows about bins."""
+        return (first + (self.padding - self.window // 2)).clamp_(0, self.count + self.padding).long()
 
 
 @dataclass(frozen=True)
@@ -128,13 +138,13 @@ class Tile:
 
     def empty(self) -> torch.Tensor:
         """A buffer for :meth:`add`, float32."""
-        return torch.zeros([b.count + 2 * b.padding for b in (self.energy, self.x, self.y)])
+        return torch.zeros([b.count + 2 * b.padding for b in (self.x, self.y, self.energy)])
 
     def inner(self, buffer: torch.Tensor) -> torch.Tensor:
         """The part of a buffer inside the tile, (slices, x, y)."""
-        for axis, b in enumerate((self.energy, self.x, self.y)):
+        for axis, b in enumerate((self.x, self.y, self.energy)):
             buffer = buffer.narrow(axis, b.padding, b.count)
-        return buffer
+        return buffer.permute(2, 0, 1)
 
     def add(self, spots: Spots, buffer: torch.Tensor) -> None:
         """Add spots to a buffer."""
@@ -155,13 +165,14 @@ class Tile:
         gain = own / in_y
         energy = spots.energy + slope_ex * mean_x + gain * mean_y
         left = ee + slope_ex**2 * variance_x + slope_ey**2 * yy + gain**2 * (variance_y - in_y)
-        spread = left.clamp_min(1e-8).sqrt()
-        ie, share_e = self.energy.slices(energy, spread)  # (wy, wx, n), (we, wy, wx, n)
-        weight = share_e * (share_y * (share_x * spots.weight))
+        ie, below = self.energy.slices(energy, left.clamp_min_(1e-8).sqrt_())  # (wy, wx, n), (we + 1, wy, wx, n)
+        weight = share_y * (share_x * spots.weight)
 
-        nx, ny = buffer.shape[1:]
-        rows = torch.arange(self.x.window)[:, None]
-        columns = torch.arange(self.y.window)[:, None, None]
-        layers = torch.arange(self.energy.window)[:, None, None, None]
-        place = (ix + rows) * ny + iy + columns + ie * (nx * ny) + layers * (nx * ny)
-        buffer.view(-1).scatter_add_(0, place.reshape(-1), weight.reshape(-1))
+        nx, ny, depth = buffer.shape
+        place = (ix * ny + iy).expand_as(ie) * depth + ie
+        rows = torch.arange(self.x.window, device=ie.device)[:, None] * (ny * depth)
+        columns = torch.arange(self.y.window, device=ie.device)[:, None, None] * depth
+        place = (place + (rows + columns)).reshape(-1)
+        for layer in range(self.energy.window):
+            share = (below[layer + 1] - below[layer]).mul_(weight).reshape(-1)
+            buffer.view(-1)[layer:].scatter_add_(0, place, share)

@@ -2,13 +2,15 @@
 
 The resolution of a spectrometer setting does not depend on the Hamiltonian, so what it does at each fine point of the
 view is prepared once, for a handful of energy transfers, and kept as polynomials in energy transfer. The Gaussian
-method needs one spot with Tobyfit's covariance for each mode, and no draw. The Monte Carlo method adds what differs: a
-spot about a low-discrepancy draw of all deviations with their true shapes, less one about the draw at the same
-quantiles of normal deviations (a control variate). The spots about draws keep a share of the covariance
-(:data:`SMOOTHING`) and the draws are shrunk accordingly, so that mean and covariance are those of Tobyfit for any
-number of draws, and the shape becomes exact as that share falls.
+method needs one spot with Tobyfit's covariance for each mode, and no draw. The Monte Carlo method makes it a few spots,
+so that the moderator's skewed pulse has its true shape (:mod:`.pulse`). What the other true shapes (triangle, boxes)
+change about that is left to draws: a spot about a low-discrepancy draw of all deviations with their true shapes, less
+one about the draw at the same quantiles of that mixture and of normal deviations (a control variate). The spots about
+draws keep a share of the covariance (:data:`SMOOTHING`) and the draws are shrunk accordingly, so that mean and
+covariance are those of Tobyfit for any number of draws, and the shape becomes exact as that share falls.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,8 +20,9 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from ..units import FWHM_PER_SIGMA
-from .deviations import Setting, covariance, dimensions, linear_map, true_deviations
+from .deviations import Setting, dimensions, linear_map, true_deviations
 from .kinematics import Scan
+from .pulse import NORMAL, Mixture, pulse_mixture
 
 Method = Literal["gaussian", "montecarlo", "none"]
 DEGREE = 3
@@ -37,19 +40,27 @@ class Spread:
 
     Attributes
     ----------
-    full : (n_points, 6, DEGREE + 1) float32
-        Polynomials in ``(energy - centre) / scale`` of the covariance, xx, xy, yy, xe, ye, ee (r.l.u. and meV).
-    kept : (n_points, 6, DEGREE + 1) float32
+    full : (6 * (DEGREE + 1), n_points) float32
+        Polynomials in ``(energy - centre) / scale``, lowest power first, of the covariance, xx, xy, yy, xe, ye, ee
+        (r.l.u. and meV).
+    kept : same shape
         The same of the spots about draws.
+    pulse : (3 * (DEGREE + 1), n_points) float32
+        The same of the displacement along the view's two axes and in energy by one standard deviation of the
+        moderator's emission time.
+    mixture : Mixture
+        The shape of the moderator's pulse.
     shifts : (n_points, n_draws, 2, 3, DEGREE + 1) float32
         The same of the displacement along the view's two axes (r.l.u.) and in energy (meV), with the true shapes and
-        with normal ones; no draws in the Gaussian method.
+        with those that the spots have; no draws in the Gaussian method.
     widest : (3,)
         Largest standard deviations along the two axes and in energy.
     """
 
     full: torch.Tensor
     kept: torch.Tensor
+    pulse: torch.Tensor
+    mixture: Mixture
     shifts: torch.Tensor
     centre: float
     scale: float
@@ -60,21 +71,33 @@ class Spread:
         """Draws kept per point."""
         return self.shifts.shape[1]
 
-    def _at(self, coefficients: torch.Tensor, energy: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        t = ((energy - self.centre) / self.scale).clamp(-1.5, 1.5)
-        c = coefficients.T.contiguous().unflatten(0, (-1, DEGREE + 1))
-        return tuple(((p[3] * t + p[2]) * t + p[1]) * t + p[0] for p in c)
+    def _at(self, rows: torch.Tensor, energy: torch.Tensor) -> torch.Tensor:
+        """Values (n_polynomials, n) of coefficients (n_polynomials * (DEGREE + 1), n)."""
+        t = ((energy - self.centre) / self.scale).clamp_(-1.5, 1.5)
+        c = rows.unflatten(0, (-1, DEGREE + 1))
+        out = torch.addcmul(c[:, 2], c[:, 3], t)
+        return torch.addcmul(c[:, 0], torch.addcmul(c[:, 1], out, t), t)
 
-    def shift(
-        self, point: torch.Tensor, draw: torch.Tensor, energy: torch.Tensor, shape: int
-    ) -> tuple[torch.Tensor, ...]:
-        """Displacements along axis 0, axis 1 and energy, for flat lists of modes; shape 0 is the true, 1 normal."""
+    def shift(self, point: torch.Tensor, draw: torch.Tensor, energy: torch.Tensor, shape: int) -> torch.Tensor:
+        """Displacements (3, n) along axis 0, axis 1 and energy, for flat lists of modes; shape 0 is the true one."""
         rows = self.shifts.flatten(0, 2).flatten(1).index_select(0, (point * self.draws + draw) * 2 + shape)
-        return self._at(rows, energy)
+        return self._at(rows.T.contiguous(), energy)
 
-    def covariance(self, point: torch.Tensor, energy: torch.Tensor, drawn: bool = False) -> tuple[torch.Tensor, ...]:
-        """Covariance xx, xy, yy, xe, ye, ee, for flat lists of modes: in all, or of the spots about draws."""
-        return self._at((self.kept if drawn else self.full).flatten(1).index_select(0, point), energy)
+    def covariance(self, point: torch.Tensor, energy: torch.Tensor, drawn: bool = False) -> torch.Tensor:
+        """Covariance (6, n) xx, xy, yy, xe, ye, ee, for flat lists of modes: in all, or of the spots about draws."""
+        return self._at((self.kept if drawn else self.full).index_select(1, point), energy)
+
+    def components(
+        self, point: torch.Tensor, energy: torch.Tensor, covariance: torch.Tensor
+    ) -> Iterator[tuple[float, torch.Tensor | None, torch.Tensor]]:
+        """The spots that together have a covariance (6, n): weight, displacement (3, n) and covariance of each."""
+        if len(self.mixture.weights) == 1:
+            yield 1.0, None, covariance
+            return
+        moved = self._at(self.pulse.index_select(1, point), energy)
+        outer = moved[[0, 0, 1, 0, 1, 2]] * moved[[0, 1, 1, 2, 2, 2]]
+        for weight, mean, sigma in zip(self.mixture.weights, self.mixture.means, self.mixture.sigmas, strict=True):
+            yield weight, moved * mean, torch.add(covariance, outer, alpha=sigma**2 - 1)
 
 
 def sobol_on_grid(nx: int, ny: int, draws: int, dimension: int, seed: int) -> NDArray[np.float64]:
@@ -108,6 +131,7 @@ def make_spread(
     intrinsic_width: float,
     draws: int = 8,
     smoothing: float = SMOOTHING,
+    components: int = 1,
     seed: int = 0,
 ) -> Spread:
     """Prepare the resolution of one run.
@@ -127,7 +151,9 @@ def make_spread(
     draws : int
         Draws kept per point (Monte Carlo only).
     smoothing : float
-        Share of the covariance that the spots of the Monte Carlo method keep, 0 to 1.
+        Share of the covariance that the spots about draws keep, 0 to 1 (Monte Carlo only).
+    components : int
+        Gaussians that make up the moderator's pulse (Monte Carlo only).
     """
     x, y = (g.ravel() for g in np.meshgrid(*grid, indexing="ij"))
     low, high = energies[0], min(energies[1], 0.97 * setting.ei)
@@ -136,27 +162,34 @@ def make_spread(
     to_view = np.eye(4)
     to_view[:3, :3] = np.linalg.inv(scan.view).T
     draws = draws if method == "montecarlo" else 0
-    pairs = _paired_deviations(setting, (len(grid[0]), len(grid[1])), draws, seed)
+    mixture = pulse_mixture(setting, components) if method == "montecarlo" else NORMAL
+    pairs = _paired_deviations(setting, mixture, (len(grid[0]), len(grid[1])), draws, seed)
+    variances = setting.variances()
+    pulse = np.zeros((len(nodes), len(x), 3))
     shifts = np.zeros((len(nodes), len(x), draws, 2, 3))
     full, kept = np.zeros((2, len(nodes), len(x), 3, 3))
     for number, node in enumerate(nodes):
         energy = np.full(len(x), centre + scale * node)
         if method != "none":
             q = _reachable(scan, x, y, energy)
-            full[number] = (to_view @ covariance(setting, q, energy) @ to_view.T)[:, SHOWN][:, :, SHOWN]
-        kept[number] = smoothing * full[number]
-        if draws:
             # a mode at the true point is recorded where the spectrometer believes it: true less deviation
             m = (to_view @ linear_map(setting, q, energy))[:, SHOWN]
+            full[number] = (m * variances) @ np.swapaxes(m, 1, 2)
+            pulse[number] = -m[:, :, 0] * np.sqrt(variances[0])
+        kept[number] = smoothing * full[number]
+        if draws:
             shifts[number] = -np.sqrt(1 - smoothing) * np.einsum("nij,sdnj->ndsi", m[..., :TIME_BIN], pairs)
-            kept[number, :, 2, 2] += (1 - smoothing) * m[:, 2, TIME_BIN] ** 2 / 12
+            undrawn = m[..., TIME_BIN:]
+            kept[number] += (1 - smoothing) * (undrawn * variances[TIME_BIN:]) @ np.swapaxes(undrawn, 1, 2)
         for covariances in (full, kept):
             covariances[number, :, 2, 2] += (intrinsic_width / FWHM_PER_SIGMA) ** 2
     widest = np.sqrt(full[..., [0, 1, 2], [0, 1, 2]].max((0, 1)))
     upper = (..., [0, 0, 1, 0, 1, 2], [0, 1, 1, 2, 2, 2])
     return Spread(
-        full=_polynomials(nodes, full[upper]),
-        kept=_polynomials(nodes, kept[upper]),
+        full=_rows(nodes, full[upper]),
+        kept=_rows(nodes, kept[upper]),
+        pulse=_rows(nodes, pulse),
+        mixture=mixture,
         shifts=_polynomials(nodes, shifts),
         centre=centre,
         scale=scale,
@@ -170,16 +203,30 @@ def _polynomials(nodes: NDArray[np.float64], values: NDArray[np.float64]) -> tor
     return torch.as_tensor(np.moveaxis(np.tensordot(inverse, values, 1), 0, -1).astype(np.float32)).contiguous()
 
 
-def _paired_deviations(setting: Setting, grid: tuple[int, int], draws: int, seed: int) -> NDArray[np.float64]:
-    """Deviations with their true shapes and normal ones at the same quantiles, (2, draws, n_points, n_deviations - 1).
+def _rows(nodes: NDArray[np.float64], values: NDArray[np.float64]) -> torch.Tensor:
+    """Coefficients as :func:`_polynomials`, with the points last: (n * (DEGREE + 1), n_points)."""
+    return _polynomials(nodes, values).flatten(1).T.contiguous()
 
+
+def _paired_deviations(
+    setting: Setting, mixture: Mixture, grid: tuple[int, int], draws: int, seed: int
+) -> NDArray[np.float64]:
+    """Deviations with their true shapes, and those of the spots at the same quantiles.
+
+    Returns
+    -------
+    (2, draws, n_points, n_deviations - 1)
+
+    Notes
+    -----
     The time bin needs no draws: all of it stays in the spots.
     """
     if not draws:
         return np.zeros((2, 0, grid[0] * grid[1], len(setting.names) - 1))
     u = sobol_on_grid(*grid, draws, dimensions(setting), seed)
-    normal = np.sqrt(setting.variances()) * special.ndtri(u[..., :-1])
-    return np.stack([true_deviations(setting, u), normal])[..., :TIME_BIN]
+    normal = special.ndtri(u[..., :-1])
+    normal[..., 0] = mixture.quantile(u[..., 0])
+    return np.stack([true_deviations(setting, u), np.sqrt(setting.variances()) * normal])[..., :TIME_BIN]
 
 
 def _reachable(

@@ -6,7 +6,8 @@ phase and their form factor, so that the intensity at any Q of modes too close i
 
     sum_ab (delta_ab - Qa Qb / Q^2) sum_gg' conj(c_g) c_g' T^ab_gg',    c_g = F_g(Q) exp(i Q . n z_g),
 
-with a matrix T of the groups g that is summed over the sites and these modes once, for every copy of the zone.
+with a matrix T of the groups g that is summed over the sites and these modes once, for every copy of the zone; pairs of
+groups that share F_g F_g' and z_g' - z_g share a term.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from .form_factor import form_factor
 from .modes import Modes, ModeSolver, check_stable
 
 DARK = 1e-3
-"""Modes below this share of the median intensity in every copy of the zone are left out."""
+"""Modes that at no l exceed this share of the mean intensity in a copy of the zone are left out of it."""
 
 
 @dataclass(frozen=True)
@@ -62,64 +63,189 @@ class Bundles:
 
 
 @dataclass(frozen=True)
-class Block:
-    """Points of one copy of the zone.
-
-    Attributes
-    ----------
-    copy : int
-        Which set of phases they have.
-    points : (n_zone,) int
-        The point at each place of the zone, -1 where there is none.
-    """
-
-    copy: int
-    points: torch.Tensor
-
-
-@dataclass(frozen=True)
-class LayerTable:
-    """Modes of one domain at a list of points, whatever their coordinate along the flat direction.
+class Domain:
+    """Where the points of a plane of Q lie for one domain, whatever the parameters.
 
     Attributes
     ----------
     fraction : float
-        Volume fraction of the domain.
-    energies : (n_zone, n_modes) meV
-    bundles : Bundles
-    carries : (n_bundles,) bool
-        False where a bundle carries no intensity in any copy of the zone.
-    zone : (n_points,)
-        Which point of the zone each point is.
-    blocks : list of Block
-        The points sorted by the copy of the zone they lie in.
-    groups : list of (ion, height in Å)
-    components : list of int
-        Cartesian components in which the moments move.
-    matrix : (n_bundles, n_copies, n_pairs_of_components, n_groups^2) float32
-        T, as real numbers: real parts of g <= g', then imaginary parts of g < g'.
+        Volume fraction.
     turn : (3, 3)
         Takes coordinates along the axes to the domain's Cartesian frame, 1/Å.
+    heights : (n_sites,) Å
+        Of the sites along the flat direction.
+    zone : (n_points,)
+        Which point of the zone each point is.
+    copies : (n_points,)
+        Which copy of the zone (which set of phases) it lies in.
     """
 
     fraction: float
+    turn: NDArray[np.float64]
+    heights: NDArray[np.float64]
+    zone: torch.Tensor
+    copies: torch.Tensor
+
+    def of_zone(self, zone: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """All points at each of a list of zone points: the list's index, and the point, as flat lists."""
+        order = self.zone.argsort()
+        counts = torch.bincount(self.zone, minlength=int(zone.max()) + 1 if len(zone) else 1)
+        index = torch.arange(len(zone)).repeat_interleave(counts[zone])
+        first = (counts.cumsum(0) - counts)[zone]
+        before = counts[zone].cumsum(0) - counts[zone]
+        return index, order[torch.arange(len(index)) + (first - before)[index]]
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Points of a plane of Q reduced to the magnetic zone of one model in every domain; made once.
+
+    Attributes
+    ----------
+    zone : (n_zone, 3) r.l.u.
+        Wave vectors to solve.
+    phases : (n_copies, n_sites) complex
+        exp(i G . r) of the sites in every copy of the zone.
+    """
+
+    zone: NDArray[np.float64]
+    phases: NDArray[np.complex128]
+    domains: list[Domain]
+
+    @classmethod
+    def of(
+        cls,
+        model: SpinModel,
+        points: NDArray[np.float64],
+        axes: NDArray[np.float64],
+        domains: Sequence[tuple[NDArray[np.float64], float]],
+        heights: Sequence[NDArray[np.float64]],
+    ) -> "Plane":
+        """Reduce points.
+
+        Parameters
+        ----------
+        points : (n_points, 3) r.l.u.
+        axes : (3, 3) r.l.u.
+            Rows: two axes of the plane, then the flat direction.
+        domains
+            Matrix and volume fraction of each.
+        heights
+            Of the sites along the flat direction of each domain, Å.
+        """
+        supercell = np.array(model.supercell)
+        in_cell = [points @ matrix.T * supercell for matrix, _ in domains]
+        offsets = [np.floor(q + 1e-7) for q in in_cell]
+        reduced = np.round(np.concatenate([q - o for q, o in zip(in_cell, offsets, strict=True)]), 9)
+        zone, which = np.unique(reduced, axis=0, return_inverse=True)
+        phases, copies = _lattice_phases(model, np.concatenate(offsets))
+        kept = [
+            Domain(
+                fraction, axes @ matrix.T @ model.lattice.reciprocal, own, torch.as_tensor(place), torch.as_tensor(copy)
+            )
+            for (matrix, fraction), own, place, copy in zip(
+                domains, heights, which.reshape(len(domains), -1), copies.reshape(len(domains), -1), strict=True
+            )
+        ]
+        return cls(zone / supercell, phases, kept)
+
+
+@dataclass(frozen=True)
+class Harmonics:
+    """The distinct functions of l and |Q| that an intensity is made of: F_a F_b cos(angle) and F_a F_b sin(angle).
+
+    Attributes
+    ----------
+    pairs : list of (ion, ion, height)
+        Two ions and the distance (Å, not below 0) of their layers; each has a cosine.
+    sines : list of int
+        Those of the pairs that also have a sine.
+    """
+
+    pairs: list[tuple[str, str, float]]
+    sines: list[int]
+
+    @classmethod
+    def of(cls, groups: list[tuple[str, float]]) -> "Harmonics":
+        """Of groups of sites, (ion, height)."""
+        pairs = sorted({cls.key(g, h)[0] for n, g in enumerate(groups) for h in groups[n:]})
+        return cls(pairs, [n for n, pair in enumerate(pairs) if pair[2] > 0])
+
+    @staticmethod
+    def key(one: tuple[str, float], other: tuple[str, float]) -> tuple[tuple[str, str, float], float]:
+        """The pair that two groups belong to, and the sign of its sine."""
+        rise = round(other[1] - one[1], 6)
+        first, second = sorted((one[0], other[0]))
+        return (first, second, abs(rise)), 1.0 if rise > 0 else -1.0
+
+    def __len__(self) -> int:
+        return len(self.pairs) + len(self.sines)
+
+    def __call__(self, length: torch.Tensor, along: torch.Tensor) -> torch.Tensor:
+        """Values (len, n) at |Q| and the component of Q along the flat direction (n,), 1/Å."""
+        factors = {ion: form_factor(ion, length) for ion in {ion for pair in self.pairs for ion in pair[:2]}}
+        out = torch.empty(len(self), *length.shape, dtype=length.dtype, device=length.device)
+        turns = {height: along * height for height in {pair[2] for pair in self.pairs} if height}
+        cosines = {height: torch.cos(turn) for height, turn in turns.items()}
+        sines = {height: torch.sin(turn) for height, turn in turns.items()}
+        for n, (ion, other, height) in enumerate(self.pairs):
+            size = torch.mul(factors[ion], factors[other], out=out[n])
+            if height:
+                torch.mul(size, sines[height], out=out[len(self.pairs) + self.sines.index(n)])
+                size.mul_(cosines[height])
+        return out
+
+
+@dataclass(frozen=True)
+class LayerTable:
+    """Modes of one domain at the points of a plane, whatever their coordinate along the flat direction.
+
+    Attributes
+    ----------
+    domain : Domain
+    energies : (n_zone, n_modes) meV
+    bundles : Bundles
+    bright : (n_bundles, n_copies) bool
+        False where a bundle carries next to no intensity in a copy of the zone, at any l.
+    components : list of int
+        Cartesian components in which the moments move.
+    harmonics : Harmonics
+    matrix : (n_pairs_of_components * len(harmonics), n_bundles * n_copies) float32
+        T, as what multiplies each of the harmonics.
+    """
+
+    domain: Domain
     energies: torch.Tensor
     bundles: Bundles
-    carries: torch.Tensor
-    zone: torch.Tensor
-    blocks: list[Block]
-    groups: list[tuple[str, float]]
+    bright: torch.Tensor
     components: list[int]
+    harmonics: Harmonics
     matrix: torch.Tensor
-    turn: NDArray[np.float64]
 
-    def intensity(self, bundle: torch.Tensor, copy: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
+    def listed(self, low: float, high: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Bundles between two energies (meV), by rising energy, at each point where they are bright: two flat lists."""
+        energy, order = self.bundles.energy.sort()
+        inside = order[int(torch.searchsorted(energy, low)) : int(torch.searchsorted(energy, high))]
+        if not len(inside):
+            return inside, inside
+        index, point = self.domain.of_zone(self.bundles.zone[inside])
+        bundle = inside[index]
+        bright = self.bright.flatten().index_select(0, self._row(bundle, point)).nonzero()[:, 0]
+        return bundle[bright], point[bright]
+
+    def _row(self, bundle: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
+        """Number of a bundle in the copy of the zone that a point lies in."""
+        return bundle * self.bright.shape[1] + self.domain.copies.index_select(0, point)
+
+    def intensity(
+        self, bundle: torch.Tensor, point: torch.Tensor, coordinates: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
         """S_perp with form factor of bundles, times the domain's fraction.
 
         Parameters
         ----------
-        bundle, copy : (n,) int
-        coordinates : (n, 3)
+        bundle, point : (n,) int
+        coordinates : three of (n,)
             Along the two axes of the points and along the flat direction, r.l.u.; NaN where out of reach.
 
         Returns
@@ -127,55 +253,28 @@ class LayerTable:
         (n,) float32
             Zero out of reach.
         """
-        reached = coordinates[:, 2].isfinite()
-        place = coordinates.nan_to_num().float()
-        q = place @ torch.as_tensor(self.turn, dtype=torch.float32)
-        length = q.norm(dim=1)
-        unit = (q[:, self.components] / length.clamp_min(1e-6)[:, None]).T.contiguous()
-        factors = {ion: form_factor(ion, length) for ion in {ion for ion, _ in self.groups}}
-        angles = place[:, 2] * float(np.linalg.norm(self.turn[2]))
-        real, imaginary = [], []
-        for g, (ion, height) in enumerate(self.groups):
-            for other, height_other in self.groups[g:]:
-                size = factors[ion] * factors[other]
-                if height_other == height:
-                    real.append(size)
-                else:
-                    real.append(size * torch.cos(angles * (height_other - height)))
-        for g, (ion, height) in enumerate(self.groups):
-            for other, height_other in self.groups[g + 1 :]:
-                imaginary.append(-factors[ion] * factors[other] * torch.sin(angles * (height_other - height)))
-        phases = torch.stack([*real, *imaginary], 1)
-        rows = self.matrix.flatten(0, 1).index_select(0, bundle * self.matrix.shape[1] + copy)
-        parts = torch.bmm(rows, phases[:, :, None])[:, :, 0].T.contiguous()
-        total = torch.zeros_like(length)
-        for pair, (a, b) in enumerate(_pairs(len(self.components))):
-            total += parts[pair] * (float(a == b) - unit[a] * unit[b])
-        return (total * reached).clamp_min(0) * self.fraction
+        place = torch.stack(tuple(coordinates)).float()
+        turn = torch.as_tensor(self.domain.turn.T, dtype=torch.float32, device=place.device)
+        q = turn @ place
+        square = (q * q).sum(0).clamp_min(1e-12)
+        values = self.harmonics(square.sqrt(), place[2] * float(np.linalg.norm(self.domain.turn[2])))
+        rows = self.matrix.index_select(1, self._row(bundle, point))
+        total = torch.zeros_like(square)
+        for pair, part in zip(_pairs(len(self.components)), rows.unflatten(0, (-1, len(values))), strict=True):
+            a, b = (self.components[c] for c in pair)
+            along = q[a] * q[b] / square
+            total += (part * values).sum(0) * (1 - along if a == b else -along)
+        return torch.where(place[2].isfinite(), total.clamp_min_(0) * self.domain.fraction, 0.0)
 
 
-def layer_tables(
-    solver: ModeSolver,
-    values: ArrayLike,
-    points: NDArray[np.float64],
-    axes: NDArray[np.float64],
-    domains: Sequence[tuple[NDArray[np.float64], float]],
-    heights: Sequence[NDArray[np.float64]],
-    tolerance: float = 0.0,
-) -> list[LayerTable]:
-    """Solve a model at points of a plane of Q, in every domain.
+def layer_tables(solver: ModeSolver, values: ArrayLike, plane: Plane, tolerance: float = 0.0) -> list[LayerTable]:
+    """Solve a model at the points of a plane of Q, in every domain.
 
     Parameters
     ----------
     solver : ModeSolver
     values : (n_parameters,) meV
-    points : (n_points, 3) r.l.u.
-    axes : (3, 3) r.l.u.
-        Rows: two axes of the plane, then the flat direction.
-    domains
-        Matrix and volume fraction of each.
-    heights
-        Of the sites along the flat direction of each domain, Å.
+    plane : Plane
     tolerance : float
         Modes of one point that are closer in energy than this are bundled, meV.
 
@@ -184,42 +283,20 @@ def layer_tables(
     InstabilityError
         If the structure is no energy minimum at one of the points.
     """
-    model = solver.model
-    supercell = np.array(model.supercell)
-    in_cell = [points @ matrix.T * supercell for matrix, _ in domains]
-    offsets = [np.floor(q + 1e-7) for q in in_cell]
-    reduced = np.round(np.concatenate([q - o for q, o in zip(in_cell, offsets, strict=True)]), 9)
-    zone, which = np.unique(reduced, axis=0, return_inverse=True)
-    places = torch.as_tensor(which.reshape(len(domains), -1))
-    modes = solver.solve(values, zone / supercell)
+    modes = solver.solve(values, plane.zone)
     check_stable(solver, values, modes)
     bosons = _boson_amplitudes(modes)
     bundles = Bundles.of(modes.energies, tolerance)
-    tables = []
-    for alike in _alike(heights):
-        phases, copies = _lattice_phases(model, np.concatenate([offsets[t] for t in alike]))
-        groups, components, matrix = _group_matrix(model, bosons, phases, heights[alike[0]], bundles)
-        size = matrix[:, :, [p for p, (a, b) in enumerate(_pairs(len(components))) if a == b]].sum(2)
-        size = size[:, :, _diagonal(len(groups))].sum(2).amax(1)
-        carries = size > DARK * size.median()
-        for t, copy in zip(alike, np.split(copies, len(alike)), strict=True):
-            fraction = domains[t][1]
-            turn = axes @ domains[t][0].T @ model.lattice.reciprocal
-            blocks = _blocks(offsets[t], copy, places[t].numpy(), len(zone))
-            tables.append(
-                LayerTable(
-                    fraction, modes.energies, bundles, carries, places[t], blocks, groups, components, matrix, turn
-                )
-            )
-    return tables
+    tables: dict[int, LayerTable] = {}
+    for alike in _alike([domain.heights for domain in plane.domains]):
+        shared = _group_matrix(solver.model, bosons, plane.phases, plane.domains[alike[0]].heights, bundles)
+        for number in alike:
+            tables[number] = LayerTable(plane.domains[number], modes.energies, bundles, *shared)
+    return [tables[number] for number in range(len(plane.domains))]
 
 
 def _pairs(count: int) -> list[tuple[int, int]]:
     return [(a, b) for a in range(count) for b in range(a, count)]
-
-
-def _diagonal(count: int) -> list[int]:
-    return [n for n, (a, b) in enumerate(_pairs(count)) if a == b]
 
 
 def _sum_rows(rows: torch.Tensor, number: torch.Tensor, mean: bool = False) -> torch.Tensor:
@@ -229,18 +306,6 @@ def _sum_rows(rows: torch.Tensor, number: torch.Tensor, mean: bool = False) -> t
     if not mean:
         return total
     return total / torch.bincount(flat).reshape(-1, *[1] * (rows.ndim - 1))
-
-
-def _blocks(offsets: NDArray[np.float64], copies: NDArray, places: NDArray, n_zone: int) -> list[Block]:
-    """Points sorted by the copy of the zone that they lie in."""
-    _, first, which = np.unique(offsets, axis=0, return_index=True, return_inverse=True)
-    blocks = []
-    for number, some in enumerate(first):
-        points = torch.full((n_zone,), -1)
-        own = np.flatnonzero(which.ravel() == number)
-        points[places[own]] = torch.as_tensor(own)
-        blocks.append(Block(int(copies[some]), points))
-    return blocks
 
 
 def _alike(heights: Sequence[NDArray[np.float64]]) -> list[list[int]]:
@@ -275,33 +340,41 @@ def _lattice_phases(model: SpinModel, offsets: NDArray[np.float64]) -> tuple[NDA
 
 def _group_matrix(
     model: SpinModel, bosons: torch.Tensor, phases: NDArray, heights: NDArray[np.float64], bundles: Bundles
-) -> tuple[list[tuple[str, float]], list[int], torch.Tensor]:
-    """Groups, components and the matrix T of :class:`LayerTable`."""
+) -> tuple[torch.Tensor, list[int], Harmonics, torch.Tensor]:
+    """What :class:`LayerTable` holds of T: bright, components, harmonics and the matrix."""
     kinds = [(s.ion, round(float(h), 6)) for s, h in zip(model.sites, heights, strict=True)]
     groups = sorted(set(kinds))
+    harmonics = Harmonics.of(groups)
     size = (bosons.real**2 + bosons.imag**2).sum((0, 1, 2))
     components = [c for c in range(3) if float(size[c]) > 1e-10 * float(size.sum())]
     n_zone, _, n_modes, _ = bosons.shape
-    amplitudes: dict[tuple[int, int], torch.Tensor] = {}
-    for g, group in enumerate(groups):
+    amplitudes: list[list[torch.Tensor]] = []
+    for group in groups:
         own = [site for site, kind in enumerate(kinds) if kind == group]
         left = torch.as_tensor(phases[:, own].T).to(torch.complex64)  # (sites, copies)
-        for c, component in enumerate(components):
-            right = bosons[:, own, :, component].transpose(1, 2).reshape(-1, len(own))
-            amplitudes[g, c] = right @ left  # (zone and mode, copies)
-    elements = [(g, h) for g in range(len(groups)) for h in range(g, len(groups))]
-    width = len(groups) ** 2
-    matrix = torch.empty(len(bundles.zone), len(phases), len(_pairs(len(components))), width)
-    for pair, (a, b) in enumerate(_pairs(len(components))):
-        position = len(elements)
-        for n, (g, h) in enumerate(elements):
-            product = amplitudes[g, a].conj() * amplitudes[h, b]
-            if a != b:
-                product = product + amplitudes[g, b].conj() * amplitudes[h, a]
+        moved = (bosons[:, own, :, c].transpose(1, 2).reshape(-1, len(own)) for c in components)
+        amplitudes.append([right @ left for right in moved])  # (zone and mode, copies)
+    pairs = _pairs(len(components))
+    parts = torch.zeros(n_zone * n_modes, len(pairs), len(harmonics), len(phases))
+    trace = torch.zeros(n_zone * n_modes, len(phases))
+    for n, group in enumerate(groups):
+        for m, other in list(enumerate(groups))[n:]:
             # both (g, h) and (h, g) are in the sum
-            product = _sum_rows(torch.view_as_real(product).flatten(1), bundles.number).unflatten(1, (-1, 2))
-            matrix[:, :, pair, n] = product[..., 0] * (1 if g == h else 2)
-            if g != h:
-                matrix[:, :, pair, position] = product[..., 1] * 2
-                position += 1
-    return groups, components, matrix
+            times = 1.0 if n == m else 2.0
+            key, sign = Harmonics.key(group, other)
+            place = harmonics.pairs.index(key)
+            for pair, (a, b) in enumerate(pairs):
+                product = amplitudes[n][a].conj() * amplitudes[m][b]
+                if a != b:
+                    product = product + amplitudes[n][b].conj() * amplitudes[m][a]
+                parts[:, pair, place].add_(product.real, alpha=times)
+                if key[2]:
+                    sine = len(harmonics.pairs) + harmonics.sines.index(place)
+                    parts[:, pair, sine].add_(product.imag, alpha=-times * sign)
+                if n == m and a == b:
+                    trace += product.real
+    # no phases between the groups can make more of it
+    most = _sum_rows(trace, bundles.number) * len(groups)
+    matrix = _sum_rows(parts.flatten(1), bundles.number).unflatten(1, (-1, len(phases)))
+    matrix = matrix.transpose(0, 1).reshape(len(pairs) * len(harmonics), -1).contiguous()
+    return most > DARK * most.mean(), components, harmonics, matrix
