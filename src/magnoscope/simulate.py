@@ -1,7 +1,7 @@
 """From a study, a model and its parameters to a Spectrum.
 
 Modes are solved once per parameter set on a fine grid of the view; each mode of each fine point then becomes one
-Gaussian spot, corrected by a few about draws of the true resolution, that is integrated over pixels and slices; modes
+Gaussian spot, or a few where the resolution's true shape is asked for, that is integrated over pixels and slices; modes
 closer than the resolution can tell share a spot. Where the modes do not disperse along the direction that the view does
 not show (:meth:`SpinModel.layer_heights`), the grid is reduced to the magnetic zone, hit exactly, and serves every run,
 slice, twin and l: only phases and form factors change. Otherwise the modes are solved at the l of a number of energy
@@ -48,6 +48,7 @@ SMALLEST_TOLERANCE = 0.002
 MOST_REFINEMENTS = 4
 """Steps of :meth:`Sampling.finer` that are tried for a tolerance."""
 
+
 @dataclass(frozen=True)
 class Sampling:
     """How finely to simulate.
@@ -59,11 +60,14 @@ class Sampling:
     draws : int
         Draws of the resolution kept per fine point (Monte Carlo only); the modes of a point share them out.
     draws_per_mode : int
-        How many of them each mode uses.
+        How many of them each mode of a path uses.
     smoothing : float
         Share of the resolution's covariance that the spot around each draw keeps (Monte Carlo only).
     components : int
-        Gaussians that make up the moderator's pulse (Monte Carlo only).
+        Gaussians that make up the moderator's pulse (maps, Monte Carlo only).
+    corrections : int
+        How many draws each mode of a map uses, for what boxes and the chopper's pulse change about Gaussians (Monte
+        Carlo only). Without any, maps have no random part.
     energies : int
         Energy transfers per run at which dispersive modes are solved (only where they disperse along the hidden axis).
     across : int
@@ -75,6 +79,7 @@ class Sampling:
     draws_per_mode: int = 2
     smoothing: float = SMOOTHING
     components: int = 3
+    corrections: int = 0
     energies: int = 24
     across: int = 7
 
@@ -86,6 +91,7 @@ class Sampling:
             draws_per_mode=2 * self.draws_per_mode,
             smoothing=self.smoothing / 2,
             components=self.components + 1,
+            corrections=2 * self.corrections,
             energies=-(-3 * self.energies // 2),
             across=-(-3 * self.across // 2),
         )
@@ -150,7 +156,7 @@ class Simulator:
             (self.grid[0], self.grid[1]),
             (edges[0], edges[-1]),
             study.intrinsic_width,
-            self.sampling.draws,
+            self.sampling.draws if self.sampling.corrections else 0,
             self.sampling.smoothing,
             self.sampling.components,
         )
@@ -235,7 +241,7 @@ class Simulator:
                 peaks = self._dispersive(solver, values, plan)
             else:
                 peaks = self._layered(tables, slopes, plan)
-            record(peaks, self._cells, plan.spread, plan.tile, self.sampling.draws_per_mode, buffer)
+            record(peaks, self._cells, plan.spread, plan.tile, self.sampling.corrections, buffer)
             # differences of draws may leave a trace below zero
             out.append(plan.tile.inner(buffer).double().clamp_min(0) / plan.tile.energy.width)
         return torch.stack(out).numpy()

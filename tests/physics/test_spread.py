@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from magnoscope.resolution.deviations import covariance
+from magnoscope.resolution.deviations import covariance, linear_map
 from magnoscope.resolution.setting import run_setting
 from magnoscope.resolution.spread import make_spread
 from magnoscope.units import FWHM_PER_SIGMA
@@ -16,13 +16,13 @@ PLACE = (0.6, -0.4)
 INTRINSIC = 0.1
 
 
-def prepared(pcsmo, number, method, share, smoothing=0.5):
+def prepared(pcsmo, number, method, share, smoothing=0.5, components=1):
     """The resolution, its points and draws as flat lists, at one place and energy transfer."""
     setting, scan = run_setting(pcsmo, number)
     # so small a grid that the resolution is the same all over it
     grid = tuple(np.linspace(p - 1e-4, p + 1e-4, SIDE) for p in PLACE)
     energies = (0.1 * setting.ei, 0.7 * setting.ei)
-    spread = make_spread(method, setting, scan, grid, energies, INTRINSIC, DRAWS, smoothing)
+    spread = make_spread(method, setting, scan, grid, energies, INTRINSIC, DRAWS, smoothing, components)
     point = torch.arange(SIDE**2).repeat(DRAWS)
     draw = torch.arange(DRAWS).repeat_interleave(SIDE**2)
     return spread, point, draw, torch.full((len(point),), share * setting.ei)
@@ -59,12 +59,34 @@ def test_covariance_is_that_of_the_linear_model(pcsmo, method, number, share):
     assert_allclose(found / np.outer(size, size), expected / np.outer(size, size), atol=0.002)
 
 
+@pytest.mark.parametrize("components", [2, 3, 4])
+def test_spots_of_the_pulse_have_that_covariance_together_and_the_skewness_of_the_pulse(pcsmo, components):
+    spread, point, _, energy = prepared(pcsmo, 0, "montecarlo", 0.2, components=components)
+    whole = spread.covariance(point, energy)
+    size = np.sqrt(np.diag(as_matrix(whole)))
+    total, second, third = 0.0, np.zeros((3, 3)), 0.0
+    for weight, moved, covariance in spread.components(point, energy, whole):
+        mean, own = moved[:, 0].double().numpy(), as_matrix(covariance)
+        assert np.linalg.eigvalsh(own / np.outer(size, size)).min() > 0
+        total += weight
+        second += weight * (own + np.outer(mean, mean))
+        third += weight * (mean[2] ** 3 + 3 * mean[2] * own[2, 2])
+    assert total == pytest.approx(1)
+    assert_allclose(second / np.outer(size, size), as_matrix(whole) / np.outer(size, size), atol=1e-4)
+    # of t^2 exp(-t / tau), with the share that the moderator has in the width
+    setting, scan = run_setting(pcsmo, 0)
+    q = scan.q_spectrometer(*PLACE, 0.2 * setting.ei)
+    moderator = linear_map(setting, q[None], [0.2 * setting.ei])[0, 3, 0] * np.sqrt(setting.variances()[0])
+    expected = -(moderator**3) * 2 / np.sqrt(3)
+    assert third / expected == pytest.approx({2: 0.76, 3: 0.91, 4: 0.95}[components], abs=0.02)
+
+
 @pytest.mark.parametrize("shape", [0, 1], ids=["true", "normal"])
 @pytest.mark.parametrize(("number", "share"), [(0, 0.2), (3, 0.55), (5, 0.35)])
 @pytest.mark.parametrize("smoothing", [0.1, 0.6])
 def test_draws_and_the_spots_about_them_have_that_covariance_too(pcsmo, number, share, shape, smoothing):
     spread, point, draw, energy = prepared(pcsmo, number, "montecarlo", share, smoothing)
-    shifts = torch.stack(spread.shift(point, draw, energy, shape), 1).double().numpy()
+    shifts = spread.shift(point, draw, energy, shape).T.double().numpy()
     expected = expected_covariance(pcsmo, number, share)
     size = np.sqrt(np.diag(expected))
     found = np.cov(shifts.T) + as_matrix(spread.covariance(point, energy, drawn=True)) - of_the_mode()

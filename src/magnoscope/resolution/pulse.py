@@ -48,9 +48,9 @@ def pulse_mixture(setting: Setting, components: int) -> Mixture:
     """The moderator pulse of a setting, in units of its standard deviation."""
     energy = setting.moderator_energy or setting.ei
     moderator = setting.spectrometer.moderator
-    u = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    u = np.asarray((np.arange(QUANTILES) + 0.5) / QUANTILES, np.float64)
     # a second, scrambled set of probabilities for a storage tail
-    other = (np.arange(QUANTILES) * 0.6180339887498949) % 1
+    other = np.asarray((np.arange(QUANTILES) * 0.6180339887498949) % 1, np.float64)
     time = moderator.deviation(energy, u, other) / np.sqrt(moderator.variance(energy))
     return _fitted(tuple(np.round(np.sort(time), 6)), components)
 

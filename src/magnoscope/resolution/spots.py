@@ -129,7 +129,7 @@ def _land(
     buffer: torch.Tensor,
     spots: list[torch.Tensor],
     weight: float,
-    moved: tuple[torch.Tensor, ...] | None,
+    moved: torch.Tensor | None,
     covariance: torch.Tensor,
     cell: list[torch.Tensor],
 ) -> None:

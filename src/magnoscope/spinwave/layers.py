@@ -237,9 +237,7 @@ class LayerTable:
         """Number of a bundle in the copy of the zone that a point lies in."""
         return bundle * self.bright.shape[1] + self.domain.copies.index_select(0, point)
 
-    def intensity(
-        self, bundle: torch.Tensor, point: torch.Tensor, coordinates: Sequence[torch.Tensor]
-    ) -> torch.Tensor:
+    def intensity(self, bundle: torch.Tensor, point: torch.Tensor, coordinates: Sequence[torch.Tensor]) -> torch.Tensor:
         """S_perp with form factor of bundles, times the domain's fraction.
 
         Parameters
