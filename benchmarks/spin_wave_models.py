@@ -52,11 +52,13 @@ def kitaev_honeycomb() -> SpinModel:
         matrix[one, two] = matrix[two, one] = -0.3
         bonds.append((0, 1, d, matrix))
     sites = [((1 / 3, 1 / 3, 0), TRIPOD), ((2 / 3, 0, 0), TRIPOD)]
-    return build("Kitaev, Gamma, field [111]", Lattice(5, 5, 9, 90, 90, 120), sites, bonds, 0.5, field=np.multiply(TRIPOD, 3))
+    return build(
+        "Kitaev, Gamma, field [111]", Lattice(5, 5, 9, 90, 90, 120), sites, bonds, 0.5, field=np.multiply(TRIPOD, 3)
+    )
 
 
 def dm_honeycomb() -> SpinModel:
-    """A ferromagnet with Dzyaloshinskii-Moriya coupling of second neighbours along the moments: modes at q and -q differ."""
+    """A ferromagnet with Dzyaloshinskii-Moriya coupling of second neighbours along the moments: the full-size problem."""
     sites = [((1 / 3, 2 / 3, 0), (0, 0, 1)), ((2 / 3, 1 / 3, 0), (0, 0, 1))]
     bonds = [(0, 1, d, -2.0) for d in ((1 / 3, -1 / 3, 0), (1 / 3, 2 / 3, 0), (-2 / 3, -1 / 3, 0))]
     for site, sign in ((0, 1), (1, -1)):
@@ -81,7 +83,13 @@ def triclinic() -> SpinModel:
     """Two spin lengths on a triclinic cell, full exchange matrices, moments along their common axis z."""
     rng = np.random.default_rng(3)
     bonds = []
-    for start, end, d in [(0, 1, (0.5, 0.2, 0.3)), (1, 0, (0.5, 0.8, -0.3)), (0, 0, (1, 0, 0)), (1, 1, (0, 1, 0)), (0, 1, (0.5, 0.2, 1.3))]:
+    for start, end, d in [
+        (0, 1, (0.5, 0.2, 0.3)),
+        (1, 0, (0.5, 0.8, -0.3)),
+        (0, 0, (1, 0, 0)),
+        (1, 1, (0, 1, 0)),
+        (0, 1, (0.5, 0.2, 1.3)),
+    ]:
         matrix = np.diag([0, 0, -1.5])
         matrix[:2, :2] = rng.uniform(-0.5, 0.5, (2, 2))  # symmetric and Dzyaloshinskii-Moriya parts, both along z
         bonds.append((start, end, d, matrix))
@@ -145,9 +153,7 @@ def document(model: SpinModel, values: np.ndarray, q: np.ndarray) -> dict:
         "bonds": bonds,
         "anisotropy": np.einsum("p,ipab->iab", weights, model.anisotropy).tolist(),
         "field": None if model.field is None else (weights @ model.field).tolist(),
-        "propagation": None
-        if model.propagation is None
-        else (np.array(model.propagation) * model.supercell).tolist(),
+        "propagation": None if model.propagation is None else (np.array(model.propagation) * model.supercell).tolist(),
         "rotation_axis": model.rotation_axis,
         "q": (np.asarray(q) * model.supercell).tolist(),
     }
