@@ -58,7 +58,7 @@ def kitaev_honeycomb() -> SpinModel:
 
 
 def dm_honeycomb() -> SpinModel:
-    """A ferromagnet with Dzyaloshinskii-Moriya coupling of second neighbours along the moments: the full-size problem."""
+    """A ferromagnet with Dzyaloshinskii-Moriya coupling of second neighbours along the moments: full-size problem."""
     sites = [((1 / 3, 2 / 3, 0), (0, 0, 1)), ((2 / 3, 1 / 3, 0), (0, 0, 1))]
     bonds = [(0, 1, d, -2.0) for d in ((1 / 3, -1 / 3, 0), (1 / 3, 2 / 3, 0), (-2 / 3, -1 / 3, 0))]
     for site, sign in ((0, 1), (1, -1)):

@@ -4,8 +4,8 @@ usage: python benchmarks/spinwave.py [--with PYTHON] [--threads N] [--million] [
 
 PYTHON is the interpreter of an environment that has pyspinw (see other_programs.py). Microseconds of processor time for
 a wave vector, the fastest of five runs, both programs on one core, one after the other for every magnet (--only those
-with WORD in their names). "floor" is torch.linalg.eigh alone on as many matrices of the size that is solved. --threads adds a wall-clock figure for that many
-cores, --million the peak memory of a million wave vectors.
+with WORD in their names). "floor" is torch.linalg.eigh alone on as many matrices of the size that is solved. --threads
+adds a wall-clock figure for that many cores, --million the peak memory of a million wave vectors.
 """
 
 import argparse
