@@ -65,8 +65,8 @@ def test_spots_of_the_pulse_have_that_covariance_together_and_the_skewness_of_th
     whole = spread.covariance(point, energy)
     size = np.sqrt(np.diag(as_matrix(whole)))
     total, second, third = 0.0, np.zeros((3, 3)), 0.0
-    for weight, moved, covariance in spread.components(point, energy, whole):
-        mean, own = moved[:, 0].double().numpy(), as_matrix(covariance)
+    for weight, moved, narrowed in spread.components(point, energy, whole):
+        mean, own = moved[:, 0].double().numpy(), as_matrix(narrowed)
         assert np.linalg.eigvalsh(own / np.outer(size, size)).min() > 0
         total += weight
         second += weight * (own + np.outer(mean, mean))

@@ -168,7 +168,8 @@ def _misfit(histogram: Histogram, box: Box, study: Study) -> str:
             if not _whole(np.sort(axis.edges * along[p] + shift[p]), pixels):
                 return (
                     f"the bins of axis {axis.name} ({_extent(axis)}) do not lie whole in the pixels of {names[p]} of "
-                    f"study {study.name} ({pixels[0]:g} to {pixels[-1]:g} in steps of {box.widths[p]:g}); bin it in these"
+                    f"study {study.name} ({pixels[0]:g} to {pixels[-1]:g} in steps of {box.widths[p]:g}); "
+                    "bin it in these"
                 )
             covered.add(p)
         elif limited:
