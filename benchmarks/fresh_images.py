@@ -11,8 +11,8 @@ import argparse
 import numpy as np
 import torch
 
+from magnoscope.dataset.coverage import CoverageLaw, random_coverage
 from magnoscope.dataset.draws import simulate_draw
-from magnoscope.dataset.noise import random_coverage
 from magnoscope.dataset.parts import Part
 from magnoscope.simulate import Simulator
 from magnoscope.studies import load_study
@@ -39,7 +39,7 @@ def main() -> None:
     # the parameters are not scored here
     widest = max(len(model.parameters) for model in study.models.values())
     test = Part(np.stack(images), labels, np.zeros((len(labels), widest), np.float32))
-    coverages = random_coverage(study, 256, arguments.seed)
+    coverages = random_coverage(study, 256, arguments.seed, CoverageLaw.from_settings(weights.card.get("coverage")))
     print(f"{len(labels)} images, {arguments.resolution}, seed {arguments.seed}")
     for name, card in report_card(weights, test, coverages, arguments.seed).items():
         print(name, {key: value if isinstance(value, list | tuple) else round(value, 4) for key, value in card.items()})

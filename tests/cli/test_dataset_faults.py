@@ -23,6 +23,14 @@ from magnoscope.dataset.tasks import Job, make_chunk, run_task
 from magnoscope.study import Study
 
 Refuse = Callable[..., str]
+CLUSTER = """
+import time
+from distributed import LocalCluster
+cluster = LocalCluster(n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None)
+print(cluster.scheduler_address, flush=True)
+time.sleep(300)
+"""
+"""A scheduler and a worker in one process."""
 PER_CLASS = 40
 """Five chunks of each class."""
 
@@ -121,28 +129,21 @@ def test_images_that_end_every_worker(run, words, tmp_path: Path, expected, monk
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_goes_away(run, square_file: Path, tmp_path: Path, words, expected) -> None:
-    path, file = tmp_path / "set.zarr", tmp_path / "scheduler.json"
-    dask_command = str(Path(sys.executable).with_name("dask"))
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    options = ["--scheduler-file", str(file), "--no-dashboard"]
-    running = [
-        subprocess.Popen([dask_command, "scheduler", "--port", "0", "--host", "127.0.0.1", *options], **quiet),
-        subprocess.Popen([dask_command, "worker", "--nthreads", "1", "--no-nanny", *options], **quiet),
-    ]
+def test_a_scheduler_that_goes_away(square_file: Path, tmp_path: Path, expected) -> None:
+    path = tmp_path / "set.zarr"
+    cluster = subprocess.Popen([sys.executable, "-c", CLUSTER], stdout=subprocess.PIPE, text=True)
+    assert cluster.stdout is not None
+    many = [*command(square_file, path)[:4], 4000, *command(square_file, path)[5:]]
     try:
-        wait_for(file.exists)
-        address = __import__("json").loads(file.read_text())["address"]
-        many = [*command(square_file, path)[:4], 4000, *command(square_file, path)[5:]]
-        building_it = start(*many, "--scheduler", address)
+        going = start(*many, "--scheduler", cluster.stdout.readline().strip())
         wait_for(lambda: some_done(path))
-        running[0].kill()
-        _, said = building_it.communicate(timeout=120)
+        cluster.kill()
+        _, said = going.communicate(timeout=120)
     finally:
-        for process in running:
-            process.kill()
-            process.wait()
-    assert building_it.returncode == 2, said
+        cluster.kill()
+        cluster.communicate()
+        going.kill()
+    assert going.returncode == 2, said
     last = said.splitlines()[-1]
     assert last.startswith("magnoscope: the Dask scheduler at") and "went away after" in last and "safe in" in last
     assert "Traceback" not in said

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from magnoscope.dataset.noise import MEASUREMENT_LIKE, degrade, random_coverage
+from magnoscope.dataset.coverage import random_coverage
+from magnoscope.dataset.noise import MEASUREMENT_LIKE, degrade
 from magnoscope.io.images import read_spectrum
 from magnoscope.simulate import Simulator
 from magnoscope.spectrum import Spectrum

@@ -2,10 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from magnoscope.dataset.noise import CLEAN, MEASUREMENT_LIKE, Nuisance, degrade, detector_angles, random_coverage
+from magnoscope.dataset.coverage import MILD, CoverageLaw, detector_angles, random_coverage
+from magnoscope.dataset.noise import CLEAN, MEASUREMENT_LIKE, SWITCHES, Nuisance, degrade, degraded
+from magnoscope.errors import StudyError
+from magnoscope.spectrum import Spectrum
 
 SHAPE = (2, 4, 20, 20)
 
@@ -83,3 +87,67 @@ def test_missing_detectors_are_zero_and_not_valid(pcsmo):
     nuisance = replace(CLEAN, masks=True)
     measured, valid = degrade(signal, coverage, nuisance, torch.Generator().manual_seed(0))
     assert torch.equal(measured > 0, valid)
+
+
+def test_noise_is_skewed_as_counts_are():
+    """Third moment of a Poisson variable: gain times the variance; normal noise has none."""
+    flat = torch.ones(2000, 1, 1, 20, 20)
+    for counting, expected in ((True, 1.0), (False, 0.0)):
+        measured, _ = run(replace(CLEAN, noise=(0.25, 0.25), quiet=0.0, counting=counting), signal=flat)
+        # every image has its own level; the third moment over gain times variance does not depend on it
+        off = (measured - 1).double().flatten(1)
+        variance = off.var(1)
+        gain = variance / 2  # the background counts as much as the mean
+        ratio = (off**3).mean() / (gain * variance).mean()
+        assert float(ratio) == pytest.approx(expected, abs=0.15)
+
+
+def test_moderator_changes_the_width_in_energy_both_ways_and_keeps_the_intensity():
+    line = torch.zeros(400, 1, 9, 2, 2)
+    line[:, :, 2:7] = torch.tensor([0.1, 0.5, 1.0, 0.5, 0.1])[None, None, :, None, None]
+    measured, _ = run(replace(CLEAN, moderator=0.05), signal=line)
+    position = torch.arange(9.0)[None, :] - 4
+    profile = measured[:, 0, :, 0, 0]
+    assert torch.allclose(profile.sum(1), line[:, 0, :, 0, 0].sum(1), rtol=2e-2)
+    change = (profile * position**2).sum(1) / profile.sum(1) - (0.1 * 8 + 0.5 * 2) / 2.2
+    assert float(change.min()) < 0 < float(change.max())
+    assert float(change.std()) == pytest.approx(0.05, rel=0.2)
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_each_nuisance_can_be_switched_on_alone_and_off_alone(name):
+    usual = Nuisance()
+    alone, others = usual.only(name), usual.without(name)
+    for key, fields in SWITCHES.items():
+        for field in fields:
+            on, off = getattr(usual, field), getattr(CLEAN, field)
+            assert getattr(alone, field) == (on if key == name else off)
+            assert getattr(others, field) == (off if key == name else on)
+    with pytest.raises(StudyError, match="there is no nuisance nonsense; there are noise, scale"):
+        usual.without("nonsense")
+
+
+def test_coverages_see_as_much_as_the_measurement_does(pcsmo, shared_data):
+    """Its share of pixels with a detector, run by run, lies within what training sees; MILD ones miss less."""
+    measured = np.isfinite(np.load(shared_data / "pcsmo" / "measured.npy")).reshape(6, 40, 400)
+    usual, mild = (random_coverage(pcsmo, 60, 3, law).float().mean((2, 3, 4)) for law in (None, MILD))
+    assert float(mild.mean()) > 0.92
+    assert float(usual.mean()) == pytest.approx(measured.mean(), abs=0.04)
+    for run_, share in enumerate(measured.mean((1, 2))):
+        low, high = np.quantile(usual[:, run_].numpy(), [0.02, 0.98])
+        assert low < share < high
+
+
+def test_coverage_law_goes_through_a_card():
+    assert CoverageLaw.from_settings(None) == MILD
+    assert CoverageLaw.from_settings(CoverageLaw().settings()) == CoverageLaw()
+
+
+def test_a_degraded_simulation_is_seen_where_there_are_detectors(pcsmo):
+    clean = Spectrum(pcsmo, np.ones(pcsmo.shape), np.ones(pcsmo.shape, bool))
+    found = degraded(clean, MEASUREMENT_LIKE, 1)
+    assert 0.4 < found.valid.mean() < 1 and np.isnan(found.signal[~found.valid]).all()
+    assert np.nanmin(found.signal) == 0
+    np.testing.assert_array_equal(found.signal, degraded(clean, MEASUREMENT_LIKE, 1).signal)
+    only = degraded(clean, MEASUREMENT_LIKE.only("scale"), 1)
+    assert only.valid.all() and len(np.unique(only.signal.round(5))) == 6

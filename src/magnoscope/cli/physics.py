@@ -1,5 +1,6 @@
 """Spin waves, resolution and simulation."""
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from ..dataset.noise import MEASUREMENT_LIKE, SWITCHES, Nuisance, degraded
 from ..errors import InstrumentError, StudyError
 from ..io.images import write_spectrum
 from ..resolution.shown import shown_covariance
@@ -30,6 +32,9 @@ LARGEST_GAIN = 100
 """Most energy a neutron may gain, in units of Ei."""
 MOST_COUNTS = 1e12
 """Largest mean of the counting noise."""
+
+DEGRADATIONS = [name for name in SWITCHES if name != "mirrors"]
+"""What a simulation may be put through to be like a measurement."""
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A candidate model of the study.")]
 
@@ -111,6 +116,19 @@ def resolution(
     print(part)
 
 
+def _nuisance(degrade: str, noise: float | None) -> Nuisance | None:
+    """What ``--degrade`` asks for; counts that ``--noise`` asks for take the place of its own noise."""
+    if not degrade:
+        return None
+    found = MEASUREMENT_LIKE.without("mirrors")
+    if degrade != "all":
+        names = [name.strip() for name in degrade.split(",")]
+        if any(name not in DEGRADATIONS for name in names):
+            raise StudyError(f'--degrade "{degrade}" is not understood; give all, or some of {",".join(DEGRADATIONS)}')
+        found = found.only(*names)
+    return found if noise is None else found.without("noise", "mirrors")
+
+
 @app.command()
 def simulate(
     study: StudyArgument,
@@ -126,6 +144,14 @@ def simulate(
         float | None,
         typer.Option("--tolerance", help="Sample finer until that changes the image by less (relative L2), e.g. 0.02."),
     ] = None,
+    degrade: Annotated[
+        str,
+        typer.Option(
+            "--degrade",
+            metavar="all|NAME,NAME",
+            help=f"Make it like a measurement, in all or some ways: {', '.join(DEGRADATIONS)}.",
+        ),
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Simulate a model's spectrum on the study's tiles; NaN where there is no detector."""
@@ -134,6 +160,7 @@ def simulate(
     changes = parse_settings(settings)
     if noise is not None and not 0 < noise <= MOST_COUNTS:
         raise StudyError(f"--noise {noise:g} is not a number of counts; give a positive mean per pixel, such as 5")
+    nuisance = _nuisance(degrade, noise)
     writable(output, ".npy", ".h5")
     distance = None
     if tolerance is None:
@@ -141,10 +168,18 @@ def simulate(
         spectrum = simulator(model, changes)
     else:
         simulator, spectrum, distance = converged(found, model, method.value, tolerance, **changes)
+    if nuisance is not None:
+        spectrum = degraded(spectrum, nuisance, seed)
     if noise is not None:
         spectrum = counted(spectrum, noise, seed)
     values = dict(zip([p.name for p in found.model(model).parameters], found.model(model).values(changes), strict=True))
-    about = {"model": model, "resolution": method.value, **{f"parameter_{k}": float(v) for k, v in values.items()}}
+    about: dict[str, object] = {
+        "model": model,
+        "resolution": method.value,
+        **{f"parameter_{k}": float(v) for k, v in values.items()},
+    }
+    if nuisance is not None:
+        about |= {"degraded": json.dumps(nuisance.settings()), "seed": seed}
     write_spectrum(spectrum, output, about, simulator.hidden_axis())
     if as_json:
         summary: dict[str, object] = {

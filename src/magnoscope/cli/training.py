@@ -11,7 +11,8 @@ import torch
 import typer
 
 from .. import __version__
-from ..dataset.noise import random_coverage
+from ..dataset.coverage import CoverageLaw, random_coverage
+from ..dataset.noise import SWITCHES
 from ..dataset.parts import attributes_of, load_part, open_set
 from ..errors import DataError, StudyError
 from ..networks.base import SpectrumNetwork
@@ -48,6 +49,9 @@ def train(
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="At most so many; else the kind's own.")] = None,
     seed: SeedOption = 0,
     width: Annotated[int, typer.Option("--width", min=16, max=1024, help="Channels; a multiple of 16.")] = 48,
+    without: Annotated[
+        str, typer.Option("--without", help=f"Nuisances to leave out, with commas: {', '.join(SWITCHES)}.")
+    ] = "",
     study: StudyOption = None,
     as_json: Json = False,
 ) -> None:
@@ -60,11 +64,12 @@ def train(
     source = open_set(dataset)
     parts = {name: load_part(source, found, name) for name in ("train", "validation", "calibration", "test")}
     coverages = random_coverage(found, COVERAGES, seed)
+    nuisance = recipe.nuisance.without(*without.split(",")) if without else recipe.nuisance
     config = replace(recipe.config, seed=seed, epochs=epochs or recipe.config.epochs)
     network = new_network(found, kind, seed, width)
     folder = output.with_suffix(".training")
     training = Training(
-        network, parts["train"], parts["validation"], coverages, config, folder, recipe.nuisance, slice_energies(found)
+        network, parts["train"], parts["validation"], coverages, config, folder, nuisance, slice_energies(found)
     )
 
     def report(line: str) -> None:
@@ -122,7 +127,8 @@ def _finish(
         "training_set": {k: attributes[k] for k in IDENTITY},
         "images": {name: len(part.labels) for name, part in parts.items()},
         "settings": {k: getattr(training.config, k) for k in training.config.__dataclass_fields__},
-        "nuisance": {k: getattr(training.nuisance, k) for k in training.nuisance.__dataclass_fields__},
+        "nuisance": training.nuisance.settings(),
+        "coverage": CoverageLaw().settings(),
         "epochs": training.epoch,
         "minutes": sum(row["seconds"] for row in training.history) / 60,
     }
@@ -147,7 +153,9 @@ def trust(
     expected = loaded.card.get("training_set", {})
     if any(made_from[k] != expected.get(k) for k in IDENTITY):
         raise DataError(f"{dataset} is not the training set of {weights}: its test part may have trained them")
-    coverages = random_coverage(found, COVERAGES, int(loaded.card["seed"]))
+    coverages = random_coverage(
+        found, COVERAGES, int(loaded.card["seed"]), CoverageLaw.from_settings(loaded.card.get("coverage"))
+    )
     test, seed = load_part(open_set(dataset), found, "test"), int(loaded.card["seed"])
     result, foreign = report_card(loaded, test, coverages, seed), foreign_report(loaded, test, coverages, seed)
     if as_json:
