@@ -1,9 +1,9 @@
 """Building a training set on Dask: chunks are independent, so a killed build goes on where it stopped."""
 
 import time
-from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
