@@ -6,7 +6,14 @@ from numpy.testing import assert_allclose
 from scipy import integrate, stats
 
 from magnoscope.errors import InstrumentError
-from magnoscope.instrument import FermiChopper, Moderator, load_spectrometer
+from magnoscope.instrument import (
+    FermiChopper,
+    MaterialModerator,
+    Moderator,
+    PulseLengthModerator,
+    SoftHat,
+    load_spectrometer,
+)
 from magnoscope.units import ENERGY_PER_K2, SPEED_PER_SQRT_ENERGY
 
 # T. G. Perring's Tobyfit (PhD thesis, Cambridge 1991): regimes of gamma = (2 R / p) |1/s - 1/v_i|
@@ -58,6 +65,21 @@ def test_chopper_is_smooth_where_its_regimes_meet():
     assert below == pytest.approx(above, rel=1e-5)
 
 
+@pytest.mark.parametrize("gamma", REGIMES.values(), ids=REGIMES)
+def test_chopper_transmission_is_the_area_of_its_pulse(gamma):
+    chopper = chopper_with(gamma)
+    p, _ = chopper.timing(60, 250)
+    time = np.linspace(-p, p, 40001)
+    area = integrate.simpson(chopper.pulse(60, 250, time), time)
+    assert chopper.transmission(60, 250) == pytest.approx(area / (2 * p), rel=1e-5)
+
+
+@pytest.mark.parametrize(("ei", "frequency"), [(0, 200), (-5, 200), (50, 0), (50, -100), (np.nan, 200)])
+def test_chopper_that_picks_no_energy(ei, frequency):
+    with pytest.raises(InstrumentError, match="picks no energy; both must be above 0"):
+        chopper_with(0.5).timing(ei, frequency)
+
+
 def test_closed_chopper_is_refused():
     with pytest.raises(InstrumentError, match=r"transmits nothing at Ei = 60 meV \(gamma = 4\.01"):
         chopper_with(4.01).timing(60, 250)
@@ -81,6 +103,71 @@ def test_moderator_variance_is_that_of_its_draws(slow, mixing):
     time = moderator.deviation(49, np.clip(u[:, 0], 1e-9, 1 - 1e-9), np.clip(u[:, 1], 1e-9, 1 - 1e-9))
     assert time.mean() == pytest.approx(0, abs=1e-8)
     assert time.var() == pytest.approx(moderator.variance(49), rel=2e-3)
+
+
+MODERATORS = {
+    "slowing down alone": Moderator(70e-6),
+    "with storage": Moderator(70e-6, 25e-6, 0.4),
+    "storage as fast as slowing down": Moderator(70e-6, 70e-6 / 49**0.5, 0.4),
+    "storage faster than slowing down": Moderator(70e-6, 2e-6, 0.4),
+    "of a material": MaterialModerator((119.63, 33.618), (37e3, 170e3), 130.0, 172.42),
+    "of a pulse length": PulseLengthModerator(38.6e-3, 0.5226e-3, SoftHat(1.0, 0.0, 150.0, (0.01, 70.0))),
+    "measured": load_spectrometer("mari").moderator,
+}
+
+
+@pytest.mark.parametrize("moderator", MODERATORS.values(), ids=MODERATORS)
+@pytest.mark.parametrize("energy", [20.0, 49.0, 200.0])
+def test_moderator_pulse_has_its_moments_and_quantiles(moderator, energy):
+    fast, slow, mixing = moderator.constants(energy)
+    time = 60 * max(fast, slow) * np.linspace(0, 1, 100_001) ** 2
+    pulse = moderator.pulse(energy, time)
+    assert (pulse >= 0).all()
+    assert moderator.pulse(energy, -1e-6) == 0
+    assert integrate.trapezoid(pulse, time) == pytest.approx(1, abs=1e-5)
+    mean = integrate.trapezoid(pulse * time, time)
+    assert mean == pytest.approx(moderator.mean(energy), rel=1e-4)
+    assert mean == pytest.approx(3 * fast + mixing * slow, rel=1e-4)
+    variance = integrate.trapezoid(pulse * (time - mean) ** 2, time)
+    assert variance == pytest.approx(moderator.variance(energy), rel=1e-3)
+    below = integrate.cumulative_trapezoid(pulse, time, initial=0)
+    u = np.array([0.01, 0.1, 0.5, 0.9, 0.999])
+    assert_allclose(np.interp(moderator.quantile(energy, u), time, below), u, atol=1e-4)
+    draws = moderator.deviation(energy, (np.arange(200_000) + 0.5) / 200_000)
+    assert draws.mean() == pytest.approx(0, abs=1e-3 * np.sqrt(variance))
+    assert draws.std() == pytest.approx(np.sqrt(variance), rel=3e-3)
+
+
+def test_moderator_by_a_folding():
+    # storage is one more exponential delay after the slowing down: against the folding done numerically
+    moderator = Moderator(70e-6, 25e-6, 1.0)
+    time = np.linspace(0, 600e-6, 60_001)
+    step = time[1]
+    down = (time / 10e-6) ** 2 * np.exp(-time / 10e-6) / 20e-6
+    late = np.exp(-time / 25e-6) / 25e-6
+    folded = np.convolve(down, late)[: len(time)] * step
+    assert_allclose(moderator.pulse(49, time), folded, atol=1e-3 * folded.max())
+
+
+def test_soft_hat_has_its_edges():
+    hat = SoftHat(1.0, 20.0, 150.0, (0.01, 30.0))
+    assert [hat(10.0), hat(21.0), hat(80.0)] == pytest.approx([1.0, 2.0, 2.0], abs=1e-3)
+    assert hat(150.0) == pytest.approx(1.5, abs=1e-9)
+    assert hat(250.0) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_maps_guide_widens_the_aperture():
+    # Horace's fit to M. D. Le's ray tracing: the gain goes to 1 for fast neutrons; a straight line beyond 4.5 Å
+    maps = load_spectrometer("maps-v2")
+    p = (23.2965476737752, -15.1289612048092, 6.11185114079924, -0.863318992430536, 0.0439354263500835)
+    for ei in (25.0, 80.0, 500.0):
+        lam = np.sqrt(81.804201263673718 / ei)
+        gain = 1 + np.exp(-2.31186757913804 / lam) * sum(c * lam**n for n, c in enumerate(p))
+        assert_allclose(maps.aperture_at(ei), np.full(2, 0.094 * np.sqrt(gain)), rtol=1e-6)
+    assert maps.aperture_at(25.0)[0] == pytest.approx(2 * maps.aperture_at(5000.0)[0], rel=0.1)
+    slow = [maps.guide.gain(81.804201263673718 / lam**2) for lam in (4.5, 5.0, 5.5)]
+    assert slow[2] - slow[1] == pytest.approx(slow[1] - slow[0], rel=1e-3)
+    assert load_spectrometer("maps-v1").aperture_at(25.0) == (0.07013, 0.07013)
 
 
 def test_maps_before_2017():

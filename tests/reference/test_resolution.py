@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 from magnoscope.crystal import Lattice, Orientation
+from magnoscope.errors import InstrumentError
 from magnoscope.instrument import Sample, load_spectrometer
 from magnoscope.resolution.deviations import (
     NAMES,
@@ -33,6 +34,13 @@ def horace_case():
     setting = Setting(maps, Sample((0.02,) * 3), "S", 100, 250, energy_bin=1.0, moderator_energy=90)
     angle, ki, kf = np.radians(30), wavevector(100), wavevector(100 - 13)
     return setting, np.array([[ki - kf * np.cos(angle), -kf * np.sin(angle), 0]]), np.array([13.0])
+
+
+def test_no_energy_left(horace_case):
+    setting, q, _ = horace_case
+    for energy in (100.0, 130.0):
+        with pytest.raises(InstrumentError, match="is not below Ei = 100 meV"):
+            covariance(setting, q, np.array([energy]))
 
 
 def test_covariance_of_horace(horace_case):

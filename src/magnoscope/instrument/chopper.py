@@ -29,8 +29,12 @@ class FermiChopper:
         Raises
         ------
         InstrumentError
-            If the chopper transmits nothing there (gamma >= 4).
+            If the chopper transmits nothing there (gamma >= 4), or stands still.
         """
+        if not ei > 0 or not frequency > 0:
+            raise InstrumentError(
+                f"a chopper at {frequency:g} Hz and Ei = {ei:g} meV picks no energy; both must be above 0"
+            )
         w = 2 * np.pi * frequency
         p = self.slit / (2 * self.radius * w)
         slowness = 0.0 if np.isinf(self.curvature) else 1 / (2 * w * self.curvature)
@@ -41,6 +45,14 @@ class FermiChopper:
                 f"(gamma = {gamma:.2f}, it must be below 4); choose another frequency, energy or package"
             )
         return p, gamma
+
+    def transmission(self, ei: float, frequency: float) -> float:
+        """Share of the neutrons in the slits' open time, 2 p wide, that come through: half of it at best."""
+        _, gamma = self.timing(ei, frequency)
+        if gamma < 1:
+            return (1 - gamma**2 / 6) / 2
+        root = float(np.sqrt(gamma))
+        return root * (root - 2) ** 2 * (root + 4) / 12
 
     def variance(self, ei: float, frequency: float) -> float:
         """Variance of the transmission time, s^2."""

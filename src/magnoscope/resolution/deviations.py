@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from ..errors import InstrumentError
 from ..instrument import Sample, Spectrometer
 from ..units import ENERGY_PER_K2, SPEED_PER_SQRT_ENERGY, wavevector
 
@@ -103,10 +104,19 @@ def linear_map(setting: Setting, q: NDArray[np.float64], energy: NDArray[np.floa
     -------
     (n, 4, n_deviations)
         Rows dQx, dQy, dQz (1/Å, spectrometer frame), dE (meV); columns as ``setting.names``.
+
+    Raises
+    ------
+    InstrumentError
+        If an energy transfer leaves the neutron nothing, or the chopper transmits nothing.
     """
     s = setting.spectrometer
     q, energy = np.atleast_2d(q), np.atleast_1d(np.asarray(energy, float))
     n = len(q)
+    if (energy >= setting.ei).any():
+        raise InstrumentError(
+            f"energy transfer {energy.max():g} meV is not below Ei = {setting.ei:g} meV; the neutron has no more to give"
+        )
     ki, kf = wavevector(setting.ei), wavevector(setting.ei - energy)
     vi, vf = SPEED_PER_SQRT_ENERGY * np.sqrt(setting.ei), SPEED_PER_SQRT_ENERGY * np.sqrt(setting.ei - energy)
     x0, xa, x1, x2 = s.moderator_chopper, s.aperture_chopper, s.chopper_sample, s.detectors.distance
