@@ -110,57 +110,78 @@ def linear_map(setting: Setting, q: NDArray[np.float64], energy: NDArray[np.floa
     InstrumentError
         If an energy transfer leaves the neutron nothing, or the chopper transmits nothing.
     """
-    s = setting.spectrometer
     q, energy = np.atleast_2d(q), np.atleast_1d(np.asarray(energy, float))
-    n = len(q)
     if (energy >= setting.ei).any():
-        raise InstrumentError(
-            f"energy transfer {energy.max():g} meV is not below Ei = {setting.ei:g} meV; the neutron has no more to give"
-        )
+        given = f"energy transfer {energy.max():g} meV is not below Ei = {setting.ei:g} meV"
+        raise InstrumentError(f"{given}; the neutron has no more to give")
     ki, kf = wavevector(setting.ei), wavevector(setting.ei - energy)
-    vi, vf = SPEED_PER_SQRT_ENERGY * np.sqrt(setting.ei), SPEED_PER_SQRT_ENERGY * np.sqrt(setting.ei - energy)
-    x0, xa, x1, x2 = s.moderator_chopper, s.aperture_chopper, s.chopper_sample, s.detectors.distance
-    w, tan = 2 * np.pi * setting.frequency, np.tan(np.radians(s.moderator.tilt))
-    ti, tf = x0 / vi, x2 / vf
-    d = w * (xa + x1)
-    g1, g2 = 1 - w * (x0 + x1) * tan / vi, 1 - w * (x0 - xa) * tan / vi
-    f1, f2 = 1 + x1 / x0 * g1, 1 + x1 / x0 * g2
-
     # the scattered beam's frame: along k_f, horizontal, up
     along = np.stack([ki - q[:, 0], -q[:, 1], -q[:, 2]], -1) / kf[:, None]
-    flat = np.stack([-along[:, 1], along[:, 0], np.zeros(n)], -1)
+    flat = np.stack([-along[:, 1], along[:, 0], np.zeros(len(q))], -1)
     flat /= np.linalg.norm(flat, axis=1, keepdims=True)
     frame = np.stack([along, flat, np.cross(along, flat)], 1)  # (n, 3 axes, 3)
 
-    body = setting.sample_axes().T  # columns: a unit of each sample deviation, m
-    dki = np.zeros((3, 11))
-    dki[0, [0, 1, 3]] = ki / ti * np.array([1, -g1 / d, -1])
-    dki[0, 4:7] = ki / ti * g2 / d * body[1]
-    dki[1, 1] = dki[2, 2] = -ki / (xa + x1)
-    dki[1, 4:7], dki[2, 4:7] = ki / (xa + x1) * body[1], ki / (xa + x1) * body[2]
-
-    turned = frame @ body  # sample deviations in the scattered beam's frame, (n, 3, 3)
-    dkf = np.zeros((n, 3, 11))
-    rate = kf / tf
-    dkf[:, 0, 0] = -rate * x1 / x0
-    dkf[:, 0, 1] = rate * f1 / d
-    dkf[:, 0, 3] = rate * (x0 + x1) / x0
-    dkf[:, 0, 4:7] = rate[:, None] * (body[0] / vi - f2 / d * body[1] - turned[:, 0] / vf[:, None])
-    dkf[:, 0, 7] = rate / vf
-    # a bin of the histogram, in time: dE = 2 E_f t / t_f
-    dkf[:, 0, 10] = -rate * setting.energy_bin * tf / (2 * (setting.ei - energy))
-    dkf[:, 1:, 4:7] = -(kf / x2)[:, None, None] * turned[:, 1:]
-    dkf[:, 1, 8] = dkf[:, 2, 9] = kf / x2
-
-    matrix = np.empty((n, 4, 11))
+    dki, dkf = _incident(setting), _scattered(setting, frame, energy)
+    matrix = np.empty((len(q), 4, len(NAMES)))
     matrix[:, :3] = dki - np.swapaxes(frame, 1, 2) @ dkf
     matrix[:, 3] = 2 * ENERGY_PER_K2 * (ki * dki[0] - kf[:, None] * dkf[:, 0])
     if not any(setting.sample.mosaic):
         return matrix
     # a crystallite turned by theta shows at Q what the crystal has at Q less theta x Q; energy is not touched
-    turned_q = np.zeros((n, 4, 3))
-    turned_q[:, :3] = np.swapaxes(np.cross(setting.mount()[None], q[:, None, :]), 1, 2)
-    return np.concatenate([matrix[..., :-1], turned_q, matrix[..., -1:]], axis=2)
+    turned = np.zeros((len(q), 4, 3))
+    turned[:, :3] = np.swapaxes(np.cross(setting.mount()[None], q[:, None, :]), 1, 2)
+    return np.concatenate([matrix[..., :-1], turned, matrix[..., -1:]], axis=2)
+
+
+def _delays(setting: Setting) -> tuple[float, float, float, float]:
+    """g1 / d, g2 / d (s/m) and the same of f1, f2: how aperture and sample shift the time at the chopper.
+
+    The moderator's tilt and the turning chopper make neutrons off the axis come late.
+    """
+    s = setting.spectrometer
+    x0, xa, x1 = s.moderator_chopper, s.aperture_chopper, s.chopper_sample
+    w, tan = 2 * np.pi * setting.frequency, np.tan(np.radians(s.moderator.tilt))
+    vi, d = SPEED_PER_SQRT_ENERGY * np.sqrt(setting.ei), w * (xa + x1)
+    g1, g2 = 1 - w * (x0 + x1) * tan / vi, 1 - w * (x0 - xa) * tan / vi
+    return g1 / d, g2 / d, (1 + x1 / x0 * g1) / d, (1 + x1 / x0 * g2) / d
+
+
+def _incident(setting: Setting) -> NDArray[np.float64]:
+    """Deviations of k_i, (3, n_deviations without mosaic), along it, horizontal and up."""
+    s, ki = setting.spectrometer, wavevector(setting.ei)
+    ti = s.moderator_chopper / (SPEED_PER_SQRT_ENERGY * np.sqrt(setting.ei))
+    length = s.aperture_chopper + s.chopper_sample
+    g1, g2, _, _ = _delays(setting)
+    body = setting.sample_axes().T  # columns: a unit of each sample deviation, m
+    dki = np.zeros((3, len(NAMES)))
+    dki[0, [0, 1, 3]] = ki / ti * np.array([1, -g1, -1])
+    dki[0, SAMPLE] = ki / ti * g2 * body[1]
+    dki[1, 1] = dki[2, 2] = -ki / length
+    dki[1, SAMPLE], dki[2, SAMPLE] = ki / length * body[1], ki / length * body[2]
+    return dki
+
+
+def _scattered(setting: Setting, frame: NDArray[np.float64], energy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Deviations of k_f, (n, 3, n_deviations without mosaic), in the scattered beam's frame (n, 3 axes, 3)."""
+    s, kf = setting.spectrometer, wavevector(setting.ei - energy)
+    vi, vf = SPEED_PER_SQRT_ENERGY * np.sqrt(setting.ei), SPEED_PER_SQRT_ENERGY * np.sqrt(setting.ei - energy)
+    x0, x1, x2 = s.moderator_chopper, s.chopper_sample, s.detectors.distance
+    _, _, f1, f2 = _delays(setting)
+    body = setting.sample_axes().T
+    turned = frame @ body  # sample deviations in the scattered beam's frame, (n, 3, 3)
+    tf = x2 / vf
+    rate = kf / tf
+    dkf = np.zeros((len(kf), 3, len(NAMES)))
+    dkf[:, 0, 0] = -rate * x1 / x0
+    dkf[:, 0, 1] = rate * f1
+    dkf[:, 0, 3] = rate * (x0 + x1) / x0
+    dkf[:, 0, SAMPLE] = rate[:, None] * (body[0] / vi - f2 * body[1] - turned[:, 0] / vf[:, None])
+    dkf[:, 0, 7] = rate / vf
+    # a bin of the histogram, in time: dE = 2 E_f t / t_f
+    dkf[:, 0, 10] = -rate * setting.energy_bin * tf / (2 * (setting.ei - energy))
+    dkf[:, 1:, SAMPLE] = -(kf / x2)[:, None, None] * turned[:, 1:]
+    dkf[:, 1, 8] = dkf[:, 2, 9] = kf / x2
+    return dkf
 
 
 def covariance(setting: Setting, q: NDArray[np.float64], energy: NDArray[np.float64]) -> NDArray[np.float64]:
