@@ -140,7 +140,7 @@ def test_monte_carlo_against_its_covariance(ei, frequency, transfer, skewness):
 
 
 def test_true_width_is_below_the_gaussian_one_where_the_moderator_rules():
-    # 25 meV, 0.1 meV bins and finer: an independent Monte Carlo has 0.868 meV where its Gaussian says 0.962; soft figures
+    # an independent Monte Carlo has 0.868 meV where its Gaussian says 0.962; soft figures
     setting = Setting(load_spectrometer("maps-v1"), Sample((0.01, 0.01, 0.05)), "S", 25, 300, energy_bin=0.125)
     u = np.clip(stats.qmc.Sobol(dimensions(setting), seed=2).random_base2(18), 1e-9, 1 - 1e-9)
     energy = true_deviations(setting, u) @ linear_map(setting, FORWARD, [0.0])[0, 3]
