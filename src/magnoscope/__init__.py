@@ -13,6 +13,7 @@ from importlib.metadata import version
 __version__ = version("magnoscope")
 
 from .errors import MagnoscopeError  # noqa: E402
+from .explain import Explanation, explain  # noqa: E402
 from .io.images import read_spectrum, write_spectrum  # noqa: E402
 from .simulate import Simulator, simulate  # noqa: E402
 from .spectrum import Spectrum  # noqa: E402
@@ -21,12 +22,14 @@ from .study import Study  # noqa: E402
 from .verdict import Verdict, classify  # noqa: E402
 
 __all__ = [
+    "Explanation",
     "MagnoscopeError",
     "Simulator",
     "Spectrum",
     "Study",
     "Verdict",
     "classify",
+    "explain",
     "load_study",
     "read_spectrum",
     "simulate",

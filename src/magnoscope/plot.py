@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .errors import MagnoscopeError
 from .estimate import Fit
+from .explain import Explanation
 from .spectrum import Spectrum, to_image
 from .verdict import Verdict
 
@@ -165,6 +166,42 @@ def _draw_tiles(
         axis.set_title(f"{title if whole else title.split(':')[0]}, {where}", fontsize=9)
         if number == len(axes) - 1:
             figure.colorbar(shown, ax=axis, label="intensity")
+
+
+def plot_explanation(explanation: Explanation, number: int = 12) -> Figure:
+    """The data and the share of each slice, by pixel where the method has it, and the largest shares as bars."""
+    spectrum, study = explanation.spectrum, explanation.spectrum.study
+    figure = Figure(figsize=(11, 9), layout="constrained")
+    grid = figure.add_gridspec(2, 2, height_ratios=[1.4, 1])
+    _draw_image(figure.add_subplot(grid[0, 0]), _shown(spectrum, spectrum.signal), spectrum, "data")
+    shares = explanation.pixels
+    if shares is None:
+        shares = np.where(spectrum.valid, explanation.shares[..., None, None], np.nan)
+    top = max(float(np.nanpercentile(np.abs(shares), 99.5)), 1e-12)
+    axes = figure.add_subplot(grid[0, 1])
+    image = to_image(shares)
+    colours = matplotlib.colormaps["PuOr_r"].with_extremes(bad=MISSING)
+    drawn = axes.imshow(image, cmap=colours, vmin=-top, vmax=top, interpolation="nearest", aspect="auto")
+    axes.set_title(f"evidence for {explanation.name} ({explanation.method})", fontsize=10, loc="left")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    figure.colorbar(drawn, ax=axes, label="share")
+    axes = figure.add_subplot(grid[1, :])
+    order = explanation.ordered()[:number]
+    names = [
+        f"Ei {study.runs[r].ei:g}: {study.energy_edges[r, s]:.1f} to {study.energy_edges[r, s + 1]:.1f} meV"
+        for r, s in order
+    ]
+    sizes = [explanation.shares[r, s] for r, s in order]
+    axes.barh(names[::-1], sizes[::-1], color=["#b35806" if x > 0 else "#542788" for x in sizes[::-1]])
+    axes.axvline(0, color="black", lw=0.6)
+    axes.set_xlabel(f"share of the evidence (positive: for {explanation.name})")
+    figure.suptitle(
+        f"{study.title}\nlog-odds of {explanation.name}: {explanation.margin:.2f}; with every slice neutral "
+        f"{explanation.neutral:.2f}",
+        fontsize=10,
+    )
+    return figure
 
 
 def plot_spectrum(spectrum: Spectrum, title: str = "") -> Figure:

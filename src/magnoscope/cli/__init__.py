@@ -12,6 +12,7 @@ from ..errors import MagnoscopeError
 from . import (
     datasets,
     estimate,
+    explain,
     files,
     judge,
     physics,
@@ -24,6 +25,7 @@ __all__ = [
     "app",
     "datasets",
     "estimate",
+    "explain",
     "files",
     "judge",
     "main",

@@ -1,0 +1,77 @@
+"""Where the evidence for a verdict lies."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..explain import METHODS, Checks, Explanation, check
+from ..explain import explain as explain_verdict
+from ..io.images import read_spectrum
+from ..plot import plot_explanation, save_figure
+from ..studies import default_study, load_study
+from ..trust.weights import load_weights, shipped_weights
+from ..verdict import classify as classify_spectrum
+from .common import FIGURES, Json, SeedOption, StudyOption, app, print_json, writable
+from .judge import ImageArgument, MaskOption, WeightsOption
+
+Method = StrEnum("Method", {name: name for name in METHODS})  # type: ignore[misc]
+
+
+@app.command()
+def explain(
+    image: ImageArgument,
+    study: StudyOption = None,
+    mask: MaskOption = None,
+    weights: WeightsOption = None,
+    name: Annotated[str | None, typer.Option("--for", metavar="MODEL", help="The candidate; else the nearest.")] = None,
+    method: Annotated[Method, typer.Option("--method", help="How shares are worked out.")] = Method.shapley,  # type: ignore[attr-defined]
+    checks: Annotated[bool, typer.Option("--check", help="Say whether the explanation deserves its name.")] = False,
+    figure: Annotated[Path | None, typer.Option("-o", "--figure", help="Figure to write.")] = None,
+    seed: SeedOption = 0,
+    as_json: Json = False,
+) -> None:
+    """Say which slices of a spectrum speak for a candidate, and which against it."""
+    found = load_study(study or default_study())
+    if figure is not None:
+        writable(figure, *FIGURES)
+    if name is not None:
+        found.model(name)
+    loaded, warning = load_weights(weights or shipped_weights(found), found)
+    verdict = classify_spectrum(read_spectrum(image, found, mask), loaded)
+    result = explain_verdict(verdict, loaded, name, str(method), seed)
+    tested = check(result, verdict, loaded, seed) if checks else None
+    if figure is not None:
+        save_figure(plot_explanation(result), figure)
+    if as_json:
+        more = {"in_distribution": verdict.in_distribution, "label": verdict.label, "warning": warning}
+        print_json(result.as_dict() | more | ({} if tested is None else {"checks": tested.as_dict()}))
+        return
+    if warning:
+        print(f"warning: {warning}")
+    print_explanation(result, verdict.in_distribution)
+    if tested is not None:
+        print_checks(tested)
+
+
+def print_explanation(found: Explanation, in_distribution: bool) -> None:
+    """An explanation as text."""
+    if not in_distribution:
+        print("OUT OF DISTRIBUTION: no model is named for this spectrum; what follows means little")
+    print(f"log-odds of {found.name} {found.margin:.2f}, with every slice neutral {found.neutral:.2f} ({found.method})")
+    for row in found.as_dict()["slices"][:10]:
+        low, high = row["energy_meV"]
+        print(f"  Ei {row['ei_meV']:g} meV, {low:g} to {high:g} meV: {row['share']:+.3f}")
+
+
+def print_checks(found: Checks) -> None:
+    """Checks as text."""
+    print(
+        f"deletion {found.deletion:.2f} (random {found.deletion_random:.2f}, from the middle "
+        f"{found.deletion_central:.2f}; lower is better), insertion {found.insertion:.2f} (random "
+        f"{found.insertion_random:.2f}, from the middle {found.insertion_central:.2f}; higher is better)"
+    )
+    others = ", ".join(f"{name} {value:+.2f}" for name, value in found.other_methods.items())
+    print(f"rank correlation with {others}; with a network of random weights {found.random_weights:+.2f}")
+    print(f"rank correlation with what the simulator says tells the best matches apart: {found.physics:+.2f}")

@@ -1,0 +1,116 @@
+"""Does an explanation deserve its name: it should follow the network, and the network should follow the physics."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from ..networks.kinds import new_network
+from ..trust.weights import Weights
+from ..verdict import Verdict
+from .attribution import Explanation, explain
+from .margin import Margin
+
+RANDOM_ORDERS = 16
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What was found of one explanation.
+
+    Attributes
+    ----------
+    deletion, deletion_random, deletion_central : float
+        Mean margin as slices are made neutral, in the explanation's order, in random ones, and from the middle energy
+        outwards; as a share of the way from neutral to whole. The explanation's should fall fastest.
+    insertion, insertion_random, insertion_central : float
+        The same as slices are put into a neutral spectrum; the explanation's should rise fastest.
+    other_methods : dict
+        Rank correlation of the sizes of shares with those of other methods.
+    random_weights : float
+        The same with a network of random weights: it should fall to nothing.
+    physics : float
+        The same with what the simulator says tells the two nearest candidates' best matches apart, in units of the
+        noise.
+    """
+
+    deletion: float
+    deletion_random: float
+    deletion_central: float
+    insertion: float
+    insertion_random: float
+    insertion_central: float
+    other_methods: dict[str, float]
+    random_weights: float
+    physics: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Spearman's, of the sizes of two sets of shares."""
+    return float(stats.spearmanr(np.abs(a).ravel(), np.abs(b).ravel()).statistic)
+
+
+def information(verdict: Verdict) -> NDArray[np.float64]:
+    """What tells the best matches of the two nearest candidates apart, sum of (difference / noise)^2: (runs, slices)."""
+    first, second = sorted(verdict.matches, key=lambda name: -verdict.scores[name])[:2]
+    a, b = (verdict.matches[name].match for name in (first, second))
+    spectrum = verdict.spectrum
+    pixels = spectrum.valid.sum((2, 3)).clip(1)
+    noise = np.where(spectrum.valid, (spectrum.signal - a.fitted) ** 2, 0).sum((2, 3)) / pixels
+    difference = np.where(spectrum.valid, (a.fitted - b.fitted) ** 2, 0).sum((2, 3))
+    return np.where(noise > 0, difference / np.maximum(noise, 1e-30), 0.0)
+
+
+def check(explanation: Explanation, verdict: Verdict, weights: Weights, seed: int = 0) -> Checks:
+    """Check an explanation of a verdict.
+
+    Parameters
+    ----------
+    seed : int
+        Of random orders and random weights.
+    """
+    margin = Margin.of(verdict, weights, explanation.name)
+    runs, slices = margin.slices
+    order = np.argsort(-explanation.shares, axis=None, kind="stable")
+    rng = np.random.default_rng(seed)
+    middle = np.abs(np.arange(slices) - (slices - 1) / 2)
+    central = np.argsort(np.broadcast_to(middle, (runs, slices)), axis=None, kind="stable")
+    span = explanation.margin - explanation.neutral
+
+    def area(each: NDArray[np.int64], insert: bool) -> float:
+        return (
+            float((margin.along(each.tolist(), keep_first=insert).mean() - explanation.neutral) / span)
+            if span
+            else np.nan
+        )
+
+    random = [rng.permutation(runs * slices) for _ in range(RANDOM_ORDERS)]
+    others = [m for m in ("shapley", "occlusion", "gradients") if m != explanation.method]
+    blank = Weights(
+        new_network(verdict.spectrum.study, str(weights.card["kind"]), seed + 1, int(weights.card.get("width", 48))),
+        weights.calibration,
+        weights.card,
+    )
+    blank.network.eval()
+    return Checks(
+        deletion=area(order, False),
+        deletion_random=float(np.mean([area(o, False) for o in random])),
+        deletion_central=area(central, False),
+        insertion=area(order, True),
+        insertion_random=float(np.mean([area(o, True) for o in random])),
+        insertion_central=area(central, True),
+        other_methods={
+            m: rank_correlation(explanation.shares, explain(verdict, weights, explanation.name, m, seed).shares)
+            for m in others
+        },
+        random_weights=rank_correlation(
+            explanation.shares, explain(verdict, blank, explanation.name, explanation.method, seed).shares
+        ),
+        physics=rank_correlation(explanation.shares, information(verdict)),
+    )

@@ -1,0 +1,24 @@
+"""explain from the command line."""
+
+from pathlib import Path
+
+import pytest
+
+
+def test_explain(run, image: Path, square_file: Path, weights: Path, tmp_path: Path) -> None:
+    figure = tmp_path / "why.png"
+    words = ["explain", image, "--study", square_file, "--weights", weights]
+    found = run(*words, "--check", "-o", figure, "--json").json
+    assert found["for"] in ("near", "far") and len(found["slices"]) == 2
+    assert sum(abs(row["share"]) for row in found["slices"]) == pytest.approx(1)
+    assert found["slices"][0].keys() == {"ei_meV", "energy_meV", "share"}
+    assert "deletion" in found["checks"] and figure.stat().st_size > 10_000
+    said = run(*words, "--for", "far", "--method", "gradients").out
+    assert "log-odds of far" in said and "Ei 50 meV" in said
+
+
+def test_bad_input(refuse, image: Path, square_file: Path, weights: Path) -> None:
+    words = ["explain", image, "--study", square_file, "--weights", weights]
+    assert "has no model nothing" in refuse(*words, "--for", "nothing")
+    assert "need a network on the flat image" in refuse(*words, "--method", "gradcam", "--json")
+    assert "guess" in refuse(*words, "--method", "guess")

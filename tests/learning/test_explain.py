@@ -1,0 +1,127 @@
+"""Explanations on networks whose reasons are known."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from magnoscope.errors import MagnoscopeError
+from magnoscope.explain import METHODS, check, explain
+from magnoscope.explain.attribution import shapley
+from magnoscope.explain.checks import rank_correlation
+from magnoscope.explain.margin import Margin
+from magnoscope.networks.base import Output, SpectrumNetwork
+from magnoscope.networks.kinds import new_network
+from magnoscope.simulate import Simulator
+from magnoscope.spectrum import Spectrum, counted
+from magnoscope.studies import parse_study
+from magnoscope.trust.calibration import Calibration
+from magnoscope.trust.match import match
+from magnoscope.trust.weights import Weights
+from magnoscope.verdict import Verdict
+
+ROWS = 5
+SQUARE = (Path(__file__).parents[1] / "cli" / "square.toml").read_text()
+
+
+class Linear(SpectrumNetwork):
+    """Class 0 gains what the first rows of some slices hold, by known amounts; the rest means nothing to it."""
+
+    def __init__(self, amounts: torch.Tensor) -> None:
+        super().__init__()
+        self.amounts, self.classes, self.n_features = amounts, 2, 1
+
+    def prepare(self, measured: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        return measured * valid
+
+    def forward(self, inputs: torch.Tensor) -> Output:
+        value = (inputs[:, :, :, :ROWS].mean((3, 4)) * self.amounts).sum((1, 2))
+        logits = torch.stack([value, torch.zeros_like(value)], 1)
+        return Output(logits, logits.sigmoid(), logits, None)
+
+
+@dataclass(frozen=True)
+class Found:
+    match: object
+
+
+@pytest.fixture(scope="module")
+def setting() -> tuple[Spectrum, dict]:
+    study = parse_study(SQUARE.replace("slices = 2", "slices = 5"))
+    simulator = Simulator(study)
+    spectrum = counted(simulator("far"), 30, 1)
+    return spectrum, {name: Found(match(spectrum, simulator.reference(name))) for name in study.classes}
+
+
+def verdict_of(setting: tuple[Spectrum, dict]) -> Verdict:
+    spectrum, matches = setting
+    scores = {"near": 0.9, "far": 0.1}
+    return Verdict(spectrum, "near", "near", ("near",), scores, scores, True, 0.5, {}, matches, None)
+
+
+def weights_of(network: SpectrumNetwork, kind: str = "compact") -> Weights:
+    calibration = Calibration(2.0, 0.1, 0.9, np.zeros((2, 1)), np.eye(1), np.zeros((1, 2)))
+    return Weights(network, calibration, {"kind": kind, "width": 16})
+
+
+def contributions(setting: tuple[Spectrum, dict], amounts: torch.Tensor) -> np.ndarray:
+    """What each slice adds to the margin of the linear network, by hand."""
+    spectrum, matches = setting
+    neutral = np.maximum(np.mean([m.match.fitted for m in matches.values()], axis=0), 0)
+    change = np.where(spectrum.valid, spectrum.signal - neutral, 0)[:, :, :ROWS].mean((2, 3))
+    return change * amounts.numpy() / 2.0
+
+
+@pytest.mark.parametrize("method", ["shapley", "occlusion", "gradients"])
+def test_shares_of_a_linear_network_are_what_its_slices_add(setting, method: str):
+    amounts = torch.tensor([[3.0, 0.0, -2.0, 0.5, 0.0]])
+    by_hand = contributions(setting, amounts)
+    found = explain(verdict_of(setting), weights_of(Linear(amounts)), "near", method)
+    assert np.allclose(found.shares, by_hand / np.abs(by_hand).sum(), atol=2e-3)
+    assert np.abs(found.shares).sum() == pytest.approx(1)
+    assert found.margin - found.neutral == pytest.approx(by_hand.sum(), rel=1e-4)
+    rows = found.as_dict()["slices"]
+    sizes = [abs(row["share"]) for row in rows]
+    assert sizes == sorted(sizes, reverse=True) and rows[0]["ei_meV"] == 50
+    assert (found.pixels is not None) == (method == "gradients")
+
+
+def test_shapley_values_add_up_to_the_margin_of_any_network(setting):
+    spectrum, _ = setting
+    network = new_network(spectrum.study, "compact", 3, 16).eval()
+    margin = Margin.of(verdict_of(setting), weights_of(network), "near")
+    ends = margin(torch.stack([torch.ones(1, 5), torch.zeros(1, 5)]).bool())
+    assert shapley(margin, orders=2).sum() == pytest.approx(ends[0] - ends[1], rel=1e-4)
+
+
+def test_checks_see_whether_shares_follow_the_network(setting):
+    amounts = torch.tensor([[3.0, 0.0, -2.0, 0.5, 0.0]])
+    weights, verdict = weights_of(Linear(amounts)), verdict_of(setting)
+    found = explain(verdict, weights, "near", "occlusion")
+    told = check(found, verdict, weights)
+    # the order of the true gains falls and rises faster than chance
+    assert told.deletion < told.deletion_random and told.insertion > told.insertion_random
+    assert told.other_methods["shapley"] == pytest.approx(1, abs=0.11)
+    assert set(told.as_dict()) >= {"deletion", "physics", "random_weights"}
+    assert rank_correlation(np.array([1.0, -3, 2]), np.array([10.0, 30, -20])) == pytest.approx(1)
+
+
+def test_activation_maps_need_a_flat_network(setting):
+    verdict = verdict_of(setting)
+    with pytest.raises(MagnoscopeError, match="use shapley, occlusion or gradients"):
+        explain(verdict, weights_of(new_network(verdict.spectrum.study, "compact", 0, 16)), None, "hirescam")
+    with pytest.raises(MagnoscopeError, match="there is no method guess; there are shapley"):
+        explain(verdict, weights_of(Linear(torch.ones(1, 5))), None, "guess")
+    assert {"gradcam", "hirescam"} < set(METHODS)
+
+
+def test_on_a_pooled_network_both_activation_maps_are_the_exact_one(setting):
+    # equation 4 of the published study: the mean of the map is the logit less its bias
+    spectrum, _ = setting
+    network = new_network(spectrum.study, "pooled", 2).eval()
+    weights, verdict = weights_of(network, "pooled"), verdict_of(setting)
+    one, two = (explain(verdict, weights, "near", m) for m in ("gradcam", "hirescam"))
+    assert one.pixels is not None and two.pixels is not None
+    assert np.allclose(one.pixels, two.pixels, rtol=1e-4, atol=1e-9, equal_nan=True)
