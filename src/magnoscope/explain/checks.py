@@ -57,7 +57,7 @@ def rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 
 def information(verdict: Verdict) -> NDArray[np.float64]:
-    """What tells the best matches of the two nearest candidates apart, sum of (difference / noise)^2: (runs, slices)."""
+    """What tells the two nearest best matches apart, sum of (difference / noise)^2 over pixels: (runs, slices)."""
     first, second = sorted(verdict.matches, key=lambda name: -verdict.scores[name])[:2]
     a, b = (verdict.matches[name].match for name in (first, second))
     spectrum = verdict.spectrum
