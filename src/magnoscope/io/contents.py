@@ -221,5 +221,6 @@ def _inspect_npy(path: Path) -> Contents:
     if array.size and array.dtype.kind in "fiu":
         finite = np.isfinite(array)
         facts |= {"measured": int(finite.sum()), "not_measured": int((~finite).sum())}
-        facts["intensity"] = _range(np.asarray(array, float))
+        with np.errstate(all="ignore"):  # anything may stand in a damaged file
+            facts["intensity"] = _range(np.asarray(array, float))
     return Contents(path, Kind.npy, facts, ("study, errors and energies: name the study with --study",))
