@@ -166,10 +166,10 @@ def _misfit(histogram: Histogram, box: Box, study: Study) -> str:
             p = parts[0]
             pixels = box.starts[p] + box.widths[p] * np.arange(box.counts[p] + 1)
             if not _whole(np.sort(axis.edges * along[p] + shift[p]), pixels):
+                range_ = f"{pixels[0]:g} to {pixels[-1]:g} in steps of {box.widths[p]:g}"
                 return (
                     f"the bins of axis {axis.name} ({_extent(axis)}) do not lie whole in the pixels of {names[p]} of "
-                    f"study {study.name} ({pixels[0]:g} to {pixels[-1]:g} in steps of {box.widths[p]:g}); "
-                    "bin it in these"
+                    f"study {study.name} ({range_}); bin it in these"
                 )
             covered.add(p)
         elif limited:
