@@ -65,13 +65,13 @@ def test_with_counting_noise_the_image_comes_back_within_its_error(
         part, direct = reduced.valid[number], simulated.signal[number]
         signal, npix = reduced.signal[number], reduced.npix[number]
         counted = part & (signal > 0)
-        weight = np.median((reduced.error[number] ** 2 * npix / signal)[counted])
+        weight = np.median((reduced.error[number] ** 2 * npix)[counted] / signal[counted])
         bright = part & (direct * npix / weight > 5)  # five expected counts or more
-        chi2 = np.mean(((signal - direct) ** 2 * npix / (direct * weight))[bright])
-        assert bright.sum() > 3000
+        chi2 = np.mean(((signal - direct) ** 2 * npix)[bright] / (direct * weight)[bright])
+        assert bright.sum() > 1500
         assert abs(chi2 - 1) < 5 * np.sqrt(2 / bright.sum()) + 0.01
         # and the errors that are written are those of the counts
-        written = np.mean((reduced.error[number] ** 2 * npix / (direct * weight))[bright])
+        written = np.mean((reduced.error[number] ** 2 * npix)[bright] / (direct * weight)[bright])
         assert abs(written - 1) < 0.02
 
 
@@ -91,13 +91,13 @@ def test_a_bin_without_counts_is_a_measurement_with_an_error(pcsmo: Study, tmp_p
 
 def test_interrupted_it_goes_on_where_it_was(pcsmo: Study, runs: list[Path], tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("magnoscope.reduce.accumulate.SAVE_EVERY", 0.0)
-    monkeypatch.setattr("magnoscope.io.runs.PIXELS", 40_000)
+    monkeypatch.setattr("magnoscope.io.runs.PIXELS", 100_000)
     whole = reduce_runs(pcsmo, open_runs(runs[:3], pcsmo)).spectrum
     state, seen = tmp_path / "state", []
 
     def stop(done: int, total: int, name: str) -> None:
         seen.append(done)
-        if len(seen) == 11:
+        if len(seen) == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -109,7 +109,7 @@ def test_interrupted_it_goes_on_where_it_was(pcsmo: Study, runs: list[Path], tmp
     )
     sources = open_runs(runs[:3], pcsmo)
     again = reduce_runs(pcsmo, sources, state=state).spectrum
-    assert len(read) == sum(s.parts for s in sources) - 11
+    assert len(read) == sum(s.parts for s in sources) - 5
     for name in ("signal", "error", "npix", "valid"):
         np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
     # other data, or a damaged state, start anew
@@ -121,7 +121,7 @@ def test_interrupted_it_goes_on_where_it_was(pcsmo: Study, runs: list[Path], tmp
 
 def test_a_rotation_scan_fills_one_image(pcsmo: Study, tmp_path: Path) -> None:
     """Many angles of a function of (Q, energy): each pixel gets its mean over the hidden axis, from all of them."""
-    array, paths = detector_array(half_angle=30, tubes=40, pixels=40), []
+    array, paths = detector_array(half_angle=30, tubes=80, pixels=80), []
 
     def intensity(hkl: np.ndarray, energy: np.ndarray) -> np.ndarray:
         return 2 + np.cos(2 * np.pi * hkl[:, 0]) + 0.5 * hkl[:, 1] + 0.01 * energy
@@ -311,4 +311,5 @@ def test_not_yet_scaled_data_are_multiplied_by_ki_over_kf(pcsmo: Study, tmp_path
     ratio = (images[1].signal / images[0].signal)[3]
     low, high = np.sqrt(70 / (70 - 7)), np.sqrt(70 / (70 - 49))
     assert np.nanmin(ratio) > low and np.nanmax(ratio) < high
-    np.testing.assert_allclose(images[1].error[3] / images[0].error[3], ratio)
+    # a pixel holds a few energies: errors add in quadrature, signals do not
+    np.testing.assert_allclose(images[1].error[3] / images[0].error[3], ratio, rtol=2e-3)

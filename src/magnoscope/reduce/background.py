@@ -21,10 +21,10 @@ LOWEST = 0.2
 """Share of the cuts whose sections are taken for free of spin waves, at each energy transfer."""
 LEVEL = 0.2
 """Quantile of the intensity in a neighbourhood at which the automatic estimate starts."""
-FARTHEST = 3.0
+FARTHEST = 2.0
 """Pixels farther off the surface, in standard deviations of the noise, do not count (Tukey's biweight)."""
 ROUNDS = 40
-KNOTS = (3, 6)
+KNOTS = (3, 4)
 """Polynomials in |Q| and energy transfer of the smooth surface."""
 FEWEST = 30
 """Pixels of a run from which a background can be told."""
