@@ -199,6 +199,7 @@ def try_reader(kind: str, contents: list[bytes], number: int, seed: int, reader:
 
 
 def main() -> None:
+    np.seterr(all="ignore")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--inputs", type=int, default=2000, help="for each reader")
     parser.add_argument("--only", default="", help="readers whose name starts so")

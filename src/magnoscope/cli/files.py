@@ -10,7 +10,8 @@ import typer
 
 from ..errors import DataError
 from ..io.contents import inspect as inspect_file
-from ..io.images import write_spectrum
+from ..io.images import read_spectrum, write_spectrum
+from ..io.mdhisto_write import write_mdhisto
 from ..io.runs import open_runs
 from ..io.virtual import detector_array, image_intensity, write_virtual_run
 from ..reduce.accumulate import Reduction, reduce_runs
@@ -144,3 +145,33 @@ def virtual(
         print_json({"files": files, "detectors": array.shape[1]})
         return
     print("\n".join(files))
+
+
+@app.command()
+def convert(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image of the study, in any form that is read.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .h5, .npy, or .nxs for Mantid.")],
+    study: StudyOption = None,
+    ei: Annotated[
+        float | None, typer.Option("--ei", help="The run to write (.nxs), by its incident energy, meV.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write an image in another form; an .nxs is an MDHistoWorkspace of one run that Mantid opens."""
+    found = load_study(study or default_study())
+    writable(output, ".h5", ".npy", ".nxs")
+    spectrum = read_spectrum(image, found)
+    if output.suffix != ".nxs":
+        write_spectrum(spectrum, output)
+    else:
+        energies = [run.ei for run in found.runs]
+        number = 0 if ei is None else int(np.argmin(np.abs(np.array(energies) - ei)))
+        if (ei is None and len(energies) > 1) or (ei is not None and abs(energies[number] - ei) > 1e-6 * ei):
+            raise DataError(
+                f"an .nxs holds one run; name it with --ei, study {found.name} has {', '.join(f'{e:g}' for e in energies)}"
+            )
+        write_mdhisto(spectrum, number, output)
+    if as_json:
+        print_json({"file": str(output)})
+        return
+    print(output)

@@ -53,9 +53,9 @@ class Cursor:
         return part
 
     def numbers(self, dtype: str, count: int) -> NDArray[np.float64]:
-        """The next ``count`` values as finite double precision."""
-        values = np.array(self.array(dtype, count), np.float64)
-        return values
+        """The next ``count`` values as double precision."""
+        with np.errstate(all="ignore"):  # anything may stand in a damaged file
+            return np.array(self.array(dtype, count), np.float64)
 
     def integer(self, kind: str = "<i4") -> int:
         """The next integer."""

@@ -15,6 +15,7 @@ NUMBERS = {3: "<f8", 4: "<f4", 5: "<i1", 6: "<u1", 9: "<i4", 10: "<u4", 11: "<i8
 """Tags of types, and what they are."""
 LOGICAL, TEXT, CELL, STRUCT, SELF = 0, 1, 23, 24, 32
 DEEPEST = 30
+MOST_DIMENSIONS = 8
 MOST_FIELDS = 1000
 
 
@@ -73,14 +74,17 @@ def read_object(cursor: Cursor, depth: int = 0) -> Any:
     tag = cursor.integer("<u1")
     if tag == SELF:
         return read_object(cursor, depth + 1)
-    shape = [cursor.integer("<u4") for _ in range(cursor.integer("<u1"))]
+    dimensions = cursor.integer("<u1")
+    if dimensions > MOST_DIMENSIONS:
+        raise cursor.damaged(f"announces an array of {dimensions} dimensions at byte {cursor.at}")
+    shape = [cursor.integer("<u4") for _ in range(dimensions)]
     count = int(np.prod(shape, dtype=object)) if shape else 0
     # the smallest object takes two bytes: a declared number can never need more than the file has
     if count > cursor.left:
         raise cursor.damaged(f"announces {count} objects at byte {cursor.at}, {cursor.left} bytes are left")
     if tag in NUMBERS or tag == LOGICAL:
         values = np.array(cursor.array(NUMBERS.get(tag, "?"), count))
-        return values.reshape(shape, order="F") if shape else values
+        return values.reshape(shape, order="F") if count else values
     if tag == TEXT:
         return cursor.text(count) if count else ""
     if tag == CELL:
