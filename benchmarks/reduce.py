@@ -75,9 +75,8 @@ def main() -> None:
         said = json.loads(subprocess.run(called, check=True, capture_output=True, text=True).stdout)
     total = said["cpu"] + said["reader_cpu"]
     print(f"{pixels:.3g} pixels of {len(paths)} files ({said['in_view']:.3g} in the view)")
-    print(
-        f"{total:.1f} CPU s, {said['reader_cpu']:.1f} of them in the process that reads HDF5: {pixels / total / 1e6:.2f} million pixels a CPU s"
-    )
+    rate = pixels / total / 1e6
+    print(f"{total:.1f} CPU s, {said['reader_cpu']:.1f} of them reading HDF5: {rate:.2f} million pixels a CPU s")
     print(f"most memory: {said['memory']:.0f} MB, of the process that reads HDF5 {said['reader_memory']:.0f} MB")
     print(f"{said['wall']:.0f} s on the wall")
 

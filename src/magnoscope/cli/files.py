@@ -167,9 +167,8 @@ def convert(
         energies = [run.ei for run in found.runs]
         number = 0 if ei is None else int(np.argmin(np.abs(np.array(energies) - ei)))
         if (ei is None and len(energies) > 1) or (ei is not None and abs(energies[number] - ei) > 1e-6 * ei):
-            raise DataError(
-                f"an .nxs holds one run; name it with --ei, study {found.name} has {', '.join(f'{e:g}' for e in energies)}"
-            )
+            known = ", ".join(f"{e:g}" for e in energies)
+            raise DataError(f"an .nxs holds one run; name it with --ei, study {found.name} has {known} meV")
         write_mdhisto(spectrum, number, output)
     if as_json:
         print_json({"file": str(output)})

@@ -174,7 +174,7 @@ def _data(cursor: Cursor, version: float, runs: tuple[SqwRun, ...], title: str, 
         cursor.array("<f4", 8)
         cursor.integer()
         pixels, start = cursor.integer("<i8"), cursor.at
-        if pixels < 0 or pixels * PIXEL > cursor.left - 8 * 0:
+        if pixels < 0 or pixels * PIXEL > cursor.left:
             raise cursor.damaged(f"announces {pixels} pixels, {cursor.left} bytes are left")
     lacks = () if runs else ("Ei and psi: a histogram alone does not name them",)
     histogram = make_histogram(
