@@ -155,7 +155,7 @@ def test_true_width_is_below_the_gaussian_one_where_the_moderator_rules():
 @pytest.mark.parametrize(("name", "ei", "frequency", "energy_bin"), [(25, 25.4, 300, 0.1), (70, 71.1, 250, 0.5)])
 def test_published_covariance_tables(shared_data, name, ei, frequency, energy_bin):
     # Tables published with K. T. Butler et al., J. Phys.: Condens. Matter 33, 194006 (2021): Qh Qk E and a 3 x 3
-    # covariance. They belong to the Ei that the runs had (25.4 and 71.1 meV), a square cell of 5.38 Å, a cube of 30 mm,
+    # covariance. They belong to Ei = 25.4 and 71.1 meV, a square cell of 5.38 Å, a cube of 30 mm,
     # detector elements of 20 mm whose depth has the deviation of a box of 11.81 mm, and MAPS as it was before 2017;
     # their correlation of Q with energy has the other sign. With these all entries agree.
     table = np.loadtxt(shared_data / "pcsmo" / f"covariance_ei{name}.txt.gz")
