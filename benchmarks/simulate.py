@@ -1,16 +1,22 @@
-"""CPU-seconds an image, and how far it is from a converged one.
+"""CPU-seconds an image, where they go, and how far an image is from a converged one.
 
-usage: python benchmarks/simulate.py [--sets 10] [--converged]
+usage: python benchmarks/simulate.py [--sets 10] [--repeats 3] [--stages] [--cost] [--tolerance 0.02] [--converged]
 
 One thread. Prints, for each resolution method: seconds to prepare a study, CPU-seconds an image over random stable
-parameter sets of both models, the diagonalisation's share (the floor), and with --converged the relative L2 distance
-of the default image from one with a hundred times the spots (13 times the fine points, 8 times the draws, and spots
-about the draws that keep a tenth of the covariance; without draws, of the Gaussian, 13 times), in all and per Ei, the
-same for other grids, and how far apart the two converged methods are.
+parameter sets of both models (the least of the repeats of each: other programs can only add), the floor, which is the
+diagonalisation alone, and the ratio to it. With --stages where the time goes; with --cost how it grows with points,
+sites and grid, and what modes that disperse along every direction cost; with --tolerance the cost of `simulate
+--tolerance`; with --converged the relative L2 distance of the default image from one with a hundred times the spots (13
+times the fine points, five Gaussians in the pulse; for Monte Carlo also 16 draws a mode that keep a tenth of the
+covariance). Peak memory comes last.
 """
 
 import argparse
+import cProfile
+import pstats
+import resource
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -18,12 +24,26 @@ import torch
 
 from magnoscope.dataset.draws import candidates
 from magnoscope.machine import keep_memory
-from magnoscope.simulate import Sampling, Simulator
+from magnoscope.simulate import Sampling, Simulator, converged
 from magnoscope.spinwave import is_stable
 from magnoscope.studies import load_study
 
+METHODS = ("gaussian", "montecarlo", "none")
+STAGES = {
+    "solve": "diagonalisation (the floor)",
+    "_group_matrix": "intensities summed over sites and modes",
+    "listed": "modes brought to every point",
+    "intensity": "S_perp with form factor at each point",
+    "hidden": "l of each mode",
+    "covariance": "resolution at each mode",
+    "cut": "shares of pixels",
+    "slices": "shares of slices",
+    "add": "into the image",
+}
+
 
 def stable_sets(simulator: Simulator, number: int) -> list[tuple[str, np.ndarray]]:
+    """Random stable parameter sets, the classes in turn."""
     sets = []
     for index in range(number):
         class_index = index % len(simulator.study.classes)
@@ -33,47 +53,122 @@ def stable_sets(simulator: Simulator, number: int) -> list[tuple[str, np.ndarray
     return sets
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--sets", type=int, default=10)
-    parser.add_argument("--converged", action="store_true")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    keep_memory()
-    study = load_study("pcsmo")
-    fine: dict[str, np.ndarray] = {}
-    for method in ("gaussian", "montecarlo", "none"):
+def least(job: Callable[[], object], repeats: int) -> float:
+    """Least CPU-seconds of a few repeats."""
+    times = []
+    for _ in range(repeats):
+        started = time.process_time()
+        job()
+        times.append(time.process_time() - started)
+    return min(times)
+
+
+def speed(study, arguments) -> None:
+    for method in METHODS:
         started = time.process_time()
         simulator = Simulator(study, method)
         prepared = time.process_time() - started
         times, floors = [], []
         for name, values in stable_sets(simulator, arguments.sets):
-            started = time.process_time()
-            simulator.signal(name, values)
-            times.append(time.process_time() - started)
-            started = time.process_time()
-            simulator._tables(simulator.solver(name), values, simulator._flat[name])
-            floors.append(time.process_time() - started)
+            times.append(least(lambda s=simulator, n=name, v=values: s.signal(n, v), arguments.repeats))
+            zone = simulator._planes[name][0].zone
+            solver = simulator.solver(name)
+            floors.append(least(lambda s=solver, v=values, q=zone: s.solve(v, q), arguments.repeats))
         print(
             f"{method:>10}: prepare {prepared:.1f} s, image {np.median(times):.2f} CPU-s (median of {len(times)}; "
-            f"{min(times):.2f} to {max(times):.2f}), of which modes {np.median(floors):.2f}"
+            f"{min(times):.2f} to {max(times):.2f}); floor {np.median(floors):.3f}, ratio "
+            f"{np.median(times) / np.median(floors):.0f}",
+            flush=True,
         )
-        if arguments.converged and method != "none":
-            model = study.classes[0]
-            reference = study.models[model].reference
-            fine[method] = Simulator(study, method, Sampling(72, 16, 16, 0.1)).signal(model, reference)
-            for points in (16, 20, 24, 32, 48) if method == "gaussian" else (Sampling().zone_points,):
-                image = Simulator(study, method, replace(Sampling(), zone_points=points)).signal(model, reference)
-                print(f"{'':>10}  {points} points a zone, distance from converged: " + shown(image, fine[method]))
-    if len(fine) == 2:
-        print("the two converged methods differ by " + shown(fine["gaussian"], fine["montecarlo"]))
+        if arguments.stages:
+            profile = cProfile.Profile()
+            profile.runcall(simulator.signal, name, values)
+            found = {key[2]: row for key, row in pstats.Stats(profile).stats.items() if key[2] in STAGES}
+            total = pstats.Stats(profile).total_tt
+            for key, words in STAGES.items():
+                if key in found:
+                    print(f"{'':>14}{100 * found[key][3] / total:5.1f} %  {words}")
+
+
+def cost(study) -> None:
+    name = study.classes[0]
+    reference = study.models[name].reference
+    for points in (10, 20, 40):
+        simulator = Simulator(study, "gaussian", Sampling(zone_points=points))
+        print(f"{points} points a zone: {least(lambda s=simulator: s.signal(name, reference), 3):.2f} CPU-s")
+    for runs in (1, 3, 6):
+        simulator = Simulator(replace(study, runs=study.runs[:runs]), "gaussian")
+        print(f"{runs} runs: {least(lambda s=simulator: s.signal(name, reference), 3):.2f} CPU-s")
+    simulator = Simulator(study, "gaussian")
+    flat = simulator.signal(name, reference)
+    simulator._flat[name] = None
+    images = []
+    seconds = least(lambda: images.append(simulator.signal(name, reference)), 1)
+    print(
+        f"the same as if modes dispersed along every direction: {seconds:.1f} CPU-s, relative L2 distance from the "
+        f"image above {np.linalg.norm(images[0] - flat) / np.linalg.norm(flat):.4f}"
+    )
+
+
+def convergence(study, distances) -> None:
+    name = study.classes[0]
+    reference = study.models[name].reference
+    gaussian = Simulator(study, "gaussian", Sampling(72)).signal(name, reference)
+    for points in (16, 20, 24, 32, 48):
+        image = Simulator(study, "gaussian", Sampling(points)).signal(name, reference)
+        print(f"gaussian, {points} points a zone: {shown(image, gaussian)}", flush=True)
+    pulse = Simulator(study, "montecarlo", Sampling(72, components=5)).signal(name, reference)
+    for points in (16, 20, 24, 32, 48):
+        image = Simulator(study, "montecarlo", Sampling(points)).signal(name, reference)
+        print(f"montecarlo, {points} points a zone: {shown(image, pulse)}", flush=True)
+    print("gaussian from montecarlo, both converged: " + shown(gaussian, pulse), flush=True)
+    if distances:
+        drawn = Sampling(72, draws=16, smoothing=0.1, corrections=16)
+        true = Simulator(study, "montecarlo", drawn).signal(name, reference)
+        print(
+            "montecarlo, default, from one with draws: "
+            + shown(Simulator(study, "montecarlo").signal(name, reference), true)
+        )
+        print("its pulse alone, converged, from that: " + shown(pulse, true))
+        print("gaussian, converged, from that: " + shown(gaussian, true))
 
 
 def shown(image: np.ndarray, fine: np.ndarray) -> str:
     """Relative L2 distance in all, and of each run."""
     square, size = (image - fine) ** 2, fine**2
     each = np.sqrt(square.sum((1, 2, 3)) / size.sum((1, 2, 3)))
-    return f"{np.sqrt(square.sum() / size.sum()):.3f}; by Ei " + " ".join(f"{d:.3f}" for d in each)
+    return f"{np.sqrt(square.sum() / size.sum()):.4f}; by Ei " + " ".join(f"{d:.4f}" for d in each)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sets", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--stages", action="store_true")
+    parser.add_argument("--cost", action="store_true")
+    parser.add_argument("--tolerance", type=float)
+    parser.add_argument("--converged", action="store_true")
+    parser.add_argument("--draws", action="store_true", help="with --converged: also against draws (minutes)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_memory()
+    study = load_study("pcsmo")
+    speed(study, arguments)
+    if arguments.cost:
+        cost(study)
+    if arguments.tolerance:
+        for method in ("gaussian", "montecarlo"):
+            started = time.process_time()
+            simulator, _, distance = converged(study, study.classes[0], method, arguments.tolerance)
+            print(
+                f"{method}, tolerance {arguments.tolerance:g}: {time.process_time() - started:.1f} CPU-s, "
+                f"{simulator.sampling.zone_points} points a zone, last change {distance:.4f}"
+            )
+    if arguments.converged:
+        convergence(study, arguments.draws)
+    if torch.cuda.is_available():
+        print("a GPU is present; maps are simulated on the CPU (spinwave.ModeSolver alone takes a device)")
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB")
 
 
 if __name__ == "__main__":

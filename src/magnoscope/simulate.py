@@ -4,18 +4,19 @@ Modes are solved once per parameter set on a fine grid of the view; each mode of
 Gaussian spot, or a few where the resolution's true shape is asked for, that is integrated over pixels and slices; modes
 closer than the resolution can tell share a spot. Where the modes do not disperse along the direction that the view does
 not show (:meth:`SpinModel.layer_heights`), the grid is reduced to the magnetic zone, hit exactly, and serves every run,
-slice, twin and l: only phases and form factors change. Otherwise the modes are solved at the l of a number of energy
-transfers for each run, and weighted between them: slower by the number of runs times that of energies.
+slice, twin and l: only phases and form factors change. Otherwise the modes are solved on layers of the zone, and found
+where each run's kinematics meet them (:mod:`.crossings`): slower by the number of layers.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from math import gcd
 
 import numpy as np
 import torch
 
+from .crossings import Layers, seen_modes
 from .errors import StudyError
 from .hamiltonian import SpinModel
 from .machine import one_thread
@@ -26,7 +27,7 @@ from .resolution.setting import hidden_coordinates, pixel_wave_vectors, run_sett
 from .resolution.spots import Cells, Peaks, record
 from .resolution.spread import SMOOTHING, Method, Spread, make_spread
 from .spectrum import Spectrum
-from .spinwave import ModeSolver, check_stable, s_perp
+from .spinwave import ModeSolver
 from .spinwave.layers import LayerTable, Plane, layer_tables
 from .study import Run, Study
 from .views import Axis, MapView, PathView
@@ -68,8 +69,8 @@ class Sampling:
     corrections : int
         How many draws each mode of a map uses, for what boxes and the chopper's pulse change about Gaussians (Monte
         Carlo only). Without any, maps have no random part.
-    energies : int
-        Energy transfers per run at which dispersive modes are solved (only where they disperse along the hidden axis).
+    layers : int
+        Points along the hidden axis of the magnetic zone (only where modes disperse along it).
     across : int
         Points in each of the two directions across a path (paths only).
     """
@@ -80,7 +81,7 @@ class Sampling:
     smoothing: float = SMOOTHING
     components: int = 3
     corrections: int = 0
-    energies: int = 24
+    layers: int = 16
     across: int = 7
 
     def finer(self) -> "Sampling":
@@ -92,7 +93,7 @@ class Sampling:
             smoothing=self.smoothing / 2,
             components=self.components + 1,
             corrections=2 * self.corrections,
-            energies=-(-3 * self.energies // 2),
+            layers=-(-3 * self.layers // 2),
             across=-(-3 * self.across // 2),
         )
 
@@ -139,6 +140,7 @@ class Simulator:
         self._axes = np.array([*(a.direction for a in study.maps.axes), study.maps.hidden_direction], float)
         self._plans = [self._plan(number, run) for number, run in enumerate(study.runs)]
         self._flat = {name: self._heights(model) for name, model in study.models.items()}
+        self._layered_grids: dict[str, Layers] = {}
         self._planes: dict[str, tuple[Plane, list[torch.Tensor]]] = {}
 
     def solver(self, model: str) -> ModeSolver:
@@ -232,15 +234,17 @@ class Simulator:
     def _signal(self, model: str, values: np.ndarray) -> np.ndarray:
         solver = self.solver(model)
         flat = self._flat[model]
-        tables = None if flat is None else self._tables(solver, values, flat)
-        slopes = [] if tables is None else self._slopes(model, tables)
+        if flat is None:
+            scans, windows = [plan.scan for plan in self._plans], [plan.window for plan in self._plans]
+            seen = seen_modes(solver, values, self._layers(solver.model), scans, windows)
+        else:
+            tables = self._tables(solver, values, flat)
+            slopes = self._slopes(model, tables)
+            seen = [self._layered(tables, slopes, plan) for plan in self._plans]
         out = []
-        for plan in self._plans:
+        for plan, peaks in zip(self._plans, seen, strict=True):
             buffer = plan.tile.empty()
-            if tables is None:
-                peaks = self._dispersive(solver, values, plan)
-            else:
-                peaks = self._layered(tables, slopes, plan)
+            peaks = replace(peaks, weight=peaks.weight * self.study.intensity.factor(peaks.energy, plan.run.ei))
             record(peaks, self._cells, plan.spread, plan.tile, self.sampling.corrections, buffer)
             # differences of draws may leave a trace below zero
             out.append(plan.tile.inner(buffer).double().clamp_min(0) / plan.tile.energy.width)
@@ -302,39 +306,34 @@ class Simulator:
 
     # ---- modes that disperse along the hidden axis ----------------------------------------------------------------
 
-    def _dispersive(self, solver: ModeSolver, values: np.ndarray, plan: _RunPlan) -> Peaks:
-        parts = []
-        low, high = plan.window
-        nodes = torch.linspace(low, high, self.sampling.energies, dtype=torch.float64)
-        step = float(nodes[1] - nodes[0])
-        for twin in self.study.twins:
-            turn = torch.as_tensor(self._axes @ twin.matrix.T)
-            for node in nodes:
-                hidden = plan.scan.hidden(self._x, self._y, node)
-                reached = hidden.isfinite().nonzero()[:, 0]
-                for part in reached.split(8192):
-                    q = torch.stack([self._x[part], self._y[part], hidden[part]], -1) @ turn
-                    modes = solver.solve(values, q)
-                    check_stable(solver, values, modes)
-                    share = (1 - (modes.energies - node).abs() / step).clamp_min(0)
-                    weight = s_perp(modes) * share * twin.fraction
-                    row, mode = (weight > 0).nonzero(as_tuple=True)
-                    energy = modes.energies[row, mode]
-                    flat = torch.zeros(len(row))
-                    parts.append(Peaks(part[row], mode, energy.float(), weight[row, mode].float(), flat, flat))
-        return Peaks.joined(parts)
+    def _layers(self, model: SpinModel) -> Layers:
+        """The fine grid at layers along the hidden direction, whole fractions of the magnetic zone."""
+        if model.name not in self._layered_grids:
+            zone = _zone(np.array(self.study.maps.hidden_direction), model.supercell)
+            step = zone / self.sampling.layers
+            ends = [plan.scan.hidden(self._x, self._y, torch.tensor(e)) for plan in self._plans for e in plan.window]
+            seen = torch.cat([end[end.isfinite()] for end in ends])
+            low, high = np.floor(float(seen.min()) / step) - 1, np.ceil(float(seen.max()) / step) + 2
+            twins = [(twin.matrix, twin.fraction) for twin in self.study.twins]
+            self._layered_grids[model.name] = Layers.of(
+                model, (self.grid[0], self.grid[1]), np.arange(low, high + 1) * step, self._axes, twins
+            )
+        return self._layered_grids[model.name]
 
 
 def _fine_axis(axis: Axis, study: Study, zone_points: int) -> np.ndarray:
     """Fine grid along an axis of the view: whole steps of the magnetic zone, a margin beyond the pixels."""
-    supercell = next(iter(study.models.values())).supercell
-    in_cell = np.array(axis.direction) * np.array(supercell)
-    whole = np.round(in_cell).astype(int)
-    zone = 1 / reduce(gcd, (abs(int(i)) for i in whole)) if np.allclose(whole, in_cell) and whole.any() else 1.0
-    step = zone / zone_points
+    step = _zone(np.array(axis.direction), next(iter(study.models.values())).supercell) / zone_points
     beyond = MARGIN * (axis.stop - axis.start) / 2 + axis.width / 2
     low, high = np.floor((axis.start - beyond) / step), np.ceil((axis.stop + beyond) / step)
     return np.arange(low, high + 1) * step
+
+
+def _zone(direction: np.ndarray, supercell: tuple[int, int, int]) -> float:
+    """Length of the magnetic zone along a direction, in units of the direction; 1 where it does not repeat."""
+    in_cell = direction * np.array(supercell)
+    whole = np.round(in_cell).astype(int)
+    return 1 / reduce(gcd, (abs(int(i)) for i in whole)) if np.allclose(whole, in_cell) and whole.any() else 1.0
 
 
 def simulate(

@@ -8,7 +8,7 @@ and in energy is integrated over pixels and energy bins as for maps. A band with
 whatever the box, since shares are counted in units of their sum over the box's points.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -180,10 +180,11 @@ class PathSimulator(Simulator):
         runs = [[] for _ in self.study.runs]  # type: ignore[var-annotated]
         for grid, cuts in zip(self._grids, self._cuts, strict=True):
             modes = [self._modes(solver, values, grid, t.matrix, t.fraction) for t in self.study.twins]
-            for own, one in zip(runs, cuts, strict=True):
+            for own, one, run in zip(runs, cuts, self.study.runs, strict=True):
                 buffer = one.tile.empty()
                 for found in modes:
-                    self._bring(grid, one, found, buffer)
+                    weight = found.weight * self.study.intensity.factor(found.energy, run.ei)
+                    self._bring(grid, one, replace(found, weight=weight), buffer)
                 # differences of draws may leave a trace below zero
                 own.append(one.tile.inner(buffer).double().clamp_min(0) / one.tile.energy.width)
         return torch.stack([torch.cat(own, 1) for own in runs]).numpy()

@@ -11,6 +11,7 @@ from .downloads import Downloads
 from .errors import StudyError
 from .hamiltonian import SpinModel
 from .instrument import Sample, Spectrometer
+from .intensity import Intensity
 from .symmetry import Crystal
 from .views import MapView, PathView, View
 
@@ -115,6 +116,8 @@ class Study(Magnet):
         Of what fixes the layout (tiles, axes, classes) and of all that a simulation depends on.
     overlaps : tuple of Overlap
         Where candidate models are the same Hamiltonian, so that an honest label names them all.
+    intensity : Intensity
+        What the numbers of a simulated spectrum mean.
     coverage : bool
         Whether only those pixels are valid that the spectrometer's banks of detectors see.
     """
@@ -130,6 +133,7 @@ class Study(Magnet):
     layout_hash: str
     physics_hash: str
     overlaps: tuple[Overlap, ...] = ()
+    intensity: Intensity = Intensity()
     coverage: bool = False
 
     @property

@@ -179,7 +179,7 @@ def test_layered_path_agrees_with_the_general_one(sheets):
 
 def test_layered_path_agrees_with_the_general_one_for_twins():
     study = study_with(twins=AS_IT_IS.format(0.3) + EXCHANGED.format(0.7))
-    simulator = Simulator(study, "gaussian", Sampling(zone_points=48, energies=16))
+    simulator = Simulator(study, "gaussian", Sampling(zone_points=48))
     layered = simulator("sheets").signal
     simulator._flat["sheets"] = None
     assert relative(simulator("sheets").signal, layered) < 0.01

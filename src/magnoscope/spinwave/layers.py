@@ -21,6 +21,7 @@ from ..hamiltonian import SpinModel
 from .boson import local_frames
 from .form_factor import form_factor
 from .modes import Modes, ModeSolver, check_stable
+from .rotating_frame import projections
 
 DARK = 1e-3
 """Modes that at no l exceed this share of the mean intensity in a copy of the zone are left out of it."""
@@ -283,7 +284,7 @@ def layer_tables(solver: ModeSolver, values: ArrayLike, plane: Plane, tolerance:
     """
     modes = solver.solve(values, plane.zone)
     check_stable(solver, values, modes)
-    bosons = _boson_amplitudes(modes)
+    bosons = boson_amplitudes(modes)
     bundles = Bundles.of(modes.energies, tolerance)
     tables: dict[int, LayerTable] = {}
     for alike in _alike([domain.heights for domain in plane.domains]):
@@ -319,13 +320,17 @@ def _alike(heights: Sequence[NDArray[np.float64]]) -> list[list[int]]:
     return groups
 
 
-def _boson_amplitudes(modes: Modes) -> torch.Tensor:
+def boson_amplitudes(modes: Modes) -> torch.Tensor:
     """Amplitude of each site in each mode without form factor or phases, (n_q, n_sites, n_modes, 3) complex64."""
     frames, _ = local_frames(modes.model)
     scale = torch.as_tensor([(s.spin / 2) ** 0.5 for s in modes.model.sites])
     frames = (frames * scale[:, None]).to(torch.complex64)
     u, v = (x.conj().to(torch.complex64)[..., None] for x in (modes.u, modes.v))
-    return u * frames[:, None] + v * frames[:, None].conj()
+    moved = u * frames[:, None] + v * frames[:, None].conj()
+    if modes.channel is None:
+        return moved
+    turns = torch.as_tensor(projections(modes.model)).to(torch.complex64)
+    return torch.einsum("qnab,qinb->qina", turns[modes.channel], moved)
 
 
 def _lattice_phases(model: SpinModel, offsets: NDArray[np.float64]) -> tuple[NDArray, NDArray]:

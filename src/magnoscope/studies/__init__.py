@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from ..downloads import Download, Downloads
 from ..errors import InstrumentError, StudyError
 from ..instrument import content, load_spectrometer
+from ..intensity import Intensity
 from ..study import Magnet, Run, Study, Twin
 from .lines import line_of
 from .magnet_schema import MagnetFile
@@ -206,6 +207,11 @@ def _build(file: StudyFile, tables: dict[str, object], folder: Path) -> Study:
     runs = tuple(Run(r.ei, r.frequency, r.energy_bin, r.psi) for r in file.runs)
     view = build_view(file.view, lattice, cell.supercell, runs)
     physics = {k: v for k, v in tables.items() if k not in NOT_PHYSICS}
+    # how many formula units a cell has is known beside the spectrum; the units that it is counted in are not
+    physics.pop("intensity", None)
+    scale = file.intensity.model_dump(exclude={"formula_units"}, exclude_unset=True)
+    if scale:
+        physics["intensity"] = scale
     layout = {"classes": list(file.models), "view": tables["view"], "runs": [run.ei for run in file.runs]}
     return Study(
         **magnet,
@@ -220,6 +226,7 @@ def _build(file: StudyFile, tables: dict[str, object], folder: Path) -> Study:
         layout_hash=_digest(layout),
         physics_hash=_digest([physics, content(spectrometer), *_cif_content(file, cell)]),
         overlaps=build_overlaps(file.overlaps, magnet["models"]),
+        intensity=Intensity(**{k: v for k, v in file.intensity.model_dump().items() if v is not None}),
         coverage=file.instrument.coverage,
     )
 

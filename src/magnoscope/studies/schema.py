@@ -52,6 +52,22 @@ class InstrumentTable(Table):
     coverage: bool = False
 
 
+class IntensityTable(Table):
+    """What the numbers of a simulated spectrum mean: see :class:`magnoscope.intensity.Intensity`."""
+
+    units: Literal["arbitrary", "mbarn"] = "arbitrary"
+    formula_units: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    g: Annotated[float, Field(gt=0, le=10)] = 2.0
+    kf_over_ki: bool = False
+    temperature: Annotated[float, Field(ge=0, le=1e4)] = 0.0
+
+    @model_validator(mode="after")
+    def _counted(self) -> "IntensityTable":
+        if self.units == "mbarn" and self.formula_units is None:
+            raise ValueError('`units = "mbarn"` needs `formula_units`: how many there are in the magnetic cell')
+        return self
+
+
 class RunTable(Table):
     """One run: Ei and histogram bin (meV), chopper frequency (Hz), psi (degrees)."""
 
@@ -95,4 +111,5 @@ class StudyFile(MagnetFile):
     runs: Annotated[list[RunTable], Field(min_length=1, max_length=1000)]
     view: Annotated[MapsTable | PathTable, Field(discriminator="kind")]
     downloads: DownloadsTable | None = None
+    intensity: IntensityTable = IntensityTable()
     overlaps: Annotated[list[dict[Name, dict[str, Number]]], Field(max_length=100)] = []
