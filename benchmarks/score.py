@@ -6,8 +6,8 @@ The score is the mean Pearson correlation over tiles (tests/reference/test_score
 then what limits them: the same score of the measurement with its own mirror images, which have the same physics
 to a good approximation and independent noise, hence an estimate of the best any noise-free image could reach; and of
 the simulation with the measurement averaged over its mirror images, which has less noise. With --table the score
-against resolution method, grid, moderator width, mosaic and the sample. Settings are those of the documents; the table only
-shows what would follow from others.
+against resolution method, grid, moderator width, mosaic and the width of modes. Settings are those of the documents;
+the table only shows what would follow from others.
 """
 
 import argparse

@@ -242,7 +242,8 @@ def test_resolution_out_of_reach(
 def test_simulate_both_formats(run, square: Study, square_file: Path, tmp_path: Path) -> None:
     bare, full = tmp_path / "a.npy", tmp_path / "a.h5"
     told = run("simulate", square_file, "far", "-o", bare, "--set", "J1=-2.5", "--json").json
-    assert told == {"file": str(bare), "model": "far", "parameters": {"J1": -2.5, "J2": -1.5}}
+    units = "S_perp per magnetic cell and meV"
+    assert told == {"file": str(bare), "model": "far", "parameters": {"J1": -2.5, "J2": -1.5}, "units": units}
     assert "J1 = -2.5" in run("simulate", square_file, "far", "-o", full, "--set", "J1=-2.5").out
     assert {path.name for path in tmp_path.iterdir()} == {"a.npy", "a.h5"}
     image = np.load(bare)
@@ -269,6 +270,36 @@ def test_simulated_pixels_out_of_reach_are_nan(run, variant, tmp_path: Path) -> 
     assert missing[0, 0] and not missing[6, 6] and 0 < missing.mean() < 1
     with h5py.File(full) as file:
         np.testing.assert_array_equal(np.isnan(file["signal"][:]), ~file["valid"][:])
+
+
+def test_pixels_without_a_detector_come_from_a_mask_or_an_image(run, square: Study, square_file, tmp_path) -> None:
+    mask, measured, out = tmp_path / "mask.npy", tmp_path / "measured.npy", tmp_path / "a.npy"
+    hidden = np.zeros(square.image_shape, bool)
+    hidden[1, 2] = True
+    np.save(mask, hidden)
+    image = np.ones(square.image_shape)
+    image[3, 1] = np.nan
+    np.save(measured, image)
+    assert run("simulate", square_file, "near", "-o", out, "--mask", mask, "--like", measured).status == 0
+    missing = np.isnan(np.load(out))
+    assert missing[1, 2] and missing[3, 1] and missing.sum() == 2
+
+
+def test_units_kf_over_ki_temperature_and_width(run, square: Study, square_file, variant, refuse, tmp_path) -> None:
+    plain, other = tmp_path / "a.npy", tmp_path / "b.npy"
+    assert run("simulate", square_file, "near", "-o", plain).status == 0
+    counted = variant(("[view]", "[intensity]\nformula_units = 2\n[view]"))
+    told = run("simulate", counted, "near", "-o", other, "--units", "mbarn", "--json").json
+    assert told["units"] == "mbarn/sr/meV/f.u."
+    np.testing.assert_allclose(np.load(other), np.load(plain) * 290.6 / 2, rtol=1e-4)
+    for words, sign in ((["--kf-ki"], -1), (["--temperature", 100], 1)):
+        assert run("simulate", square_file, "near", "-o", other, *words).status == 0
+        assert sign * (np.nansum(np.load(other)) - np.nansum(np.load(plain))) > 0
+    assert run("simulate", square_file, "near", "-o", other, "--width", 3).status == 0
+    assert np.nanstd(np.load(other)) < np.nanstd(np.load(plain))
+    assert "formula_units" in refuse("simulate", square_file, "near", "-o", other, "--units", "mbarn")
+    assert "temperature" in refuse("simulate", square_file, "near", "-o", other, "--temperature", -1)
+    assert "width" in refuse("simulate", square_file, "near", "-o", other, "--width", "nan")
 
 
 @pytest.mark.parametrize("method", ["none", "gaussian", "montecarlo"])
