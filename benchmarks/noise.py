@@ -45,6 +45,11 @@ def neighbours(image: np.ndarray) -> np.ndarray:
     return out
 
 
+def bright(image: np.ndarray) -> np.ndarray:
+    """Intensity that nine in ten pixels of a slice stay below, over the run's mean, (runs, slices)."""
+    return np.nanquantile(image, 0.9, axis=(2, 3)) / np.nanmean(image, (1, 2, 3))[:, None]
+
+
 def noise_over_mean(image: np.ndarray) -> np.ndarray:
     """Noise of each tile over the run's mean, (runs, slices)."""
     noise = [[tile_noise(tile, np.isfinite(tile)) for tile in run] for run in image]
@@ -61,12 +66,12 @@ def show(what: str, measured: np.ndarray, simulated: np.ndarray) -> None:
 
 def figure(path: Path, measured: np.ndarray, drawn: np.ndarray, energies: np.ndarray) -> None:
     runs = len(measured)
-    plots, axes = plt.subplots(3, runs, figsize=(2.1 * runs, 6), sharey="row", layout="constrained")
+    plots, axes = plt.subplots(4, runs, figsize=(2.1 * runs, 7.5), sharey="row", layout="constrained")
     scaled = measured / np.nanmean(measured, (1, 2, 3), keepdims=True)
     draws = drawn / np.nanmean(drawn, (2, 3, 4), keepdims=True)
     edges = np.linspace(0, 5, 41)
-    table = [zeros(measured), neighbours(measured)]
-    tables = [np.stack([zeros(d) for d in drawn]), np.stack([neighbours(d) for d in drawn])]
+    table = [f(measured) for f in (bright, zeros, neighbours)]
+    tables = [np.stack([f(d) for d in drawn]) for f in (bright, zeros, neighbours)]
     for run in range(runs):
         top = axes[0, run]
         top.stairs(np.histogram(scaled[run], edges, density=True)[0], edges, color="k", label="measured")
@@ -79,8 +84,10 @@ def figure(path: Path, measured: np.ndarray, drawn: np.ndarray, energies: np.nda
             x = np.arange(len(low)) + 1
             axes[row, run].plot(x, m[run], "k.-")
             axes[row, run].fill_between(x, low, high, alpha=0.4)
-            axes[row, run].set(xlabel="slice of energy", ylim=(0, 1))
-    for row, label in enumerate(("pixels (density)", "share of zeros", "neighbour correlation")):
+            axes[row, run].set(xlabel="slice of energy", ylim=(0, 1) if row > 1 else (0, None))
+    for row, label in enumerate(
+        ("pixels (density)", "90 % of pixels below", "share of zeros", "neighbour correlation")
+    ):
         axes[row, 0].set_ylabel(label)
     axes[0, 0].legend(fontsize=6)
     plots.savefig(path, dpi=80)
@@ -104,6 +111,11 @@ def main() -> None:
     drawn = np.where(spectrum.valid, noisy, np.nan)
     print(f"runs at Ei {', '.join(f'{run.ei:g}' for run in study.runs)} meV; measured (simulated, 9 of 10 draws)")
     show("share of zeros", zeros(measured).mean(1), np.stack([zeros(d).mean(1) for d in drawn]))
+    show(
+        "intensity nine in ten pixels stay below",
+        bright(measured).mean(1),
+        np.stack([bright(d).mean(1) for d in drawn]),
+    )
     show("neighbour correlation", neighbours(measured).mean(1), np.stack([neighbours(d).mean(1) for d in drawn]))
     show("noise over mean", noise_over_mean(measured).mean(1), np.stack([noise_over_mean(d).mean(1) for d in drawn]))
     seen = spectrum.valid.mean((1, 2, 3))
