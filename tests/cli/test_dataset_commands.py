@@ -122,10 +122,11 @@ def test_a_set_of_an_older_version(
     assert "is of this version's format already" in refuse("dataset", "adopt", old)
 
 
-def test_an_old_set_that_is_not_what_it_says(refuse: Refuse, old: Path, square_file: Path) -> None:
+def test_an_old_set_that_is_not_what_it_says(run, old: Path, square_file: Path) -> None:
     zarr.open_group(str(old), mode="r+")["far/parameters"][5, 0] += 1e-12
-    said = refuse("dataset", "adopt", old, "--study", square_file)
-    assert "image 5 of far in" in said and "is not what its seed draws" in said
+    outcome = run("dataset", "adopt", old, "--study", square_file)
+    assert outcome.status == 2
+    assert "image 5 of far in" in outcome.err and "is not what its seed draws" in outcome.err
     assert "format" not in zarr.open_group(str(old), mode="r").attrs
 
 

@@ -23,6 +23,9 @@ WORKER_ENVIRONMENT = {
 }
 """Workers keep their memory instead of giving it back after every array, and use one thread."""
 
+UNWATCHED = {"distributed.worker.profile.enabled": False}
+"""Dask's profiler looks at every task a hundred times a second."""
+
 
 def connect(scheduler: str) -> Client:
     """A client of a scheduler that runs already.
@@ -50,7 +53,7 @@ def dask_client(workers: int, scheduler: str | None) -> Iterator[Client]:
                 yield client
             return
         with (
-            dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}),
+            dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT, **UNWATCHED}),
             LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
             Client(cluster) as client,
         ):

@@ -125,7 +125,9 @@ def _sobol(
     are evenly spread as well.
     """
     engine = stats.qmc.Sobol(len(low), scramble=False)
-    point = engine.fast_forward(index).random(1)[0]
+    if index:  # SciPy cannot go forward by nothing
+        engine.fast_forward(index)
+    point = engine.random(1)[0]
     shifts = np.random.default_rng([seed, class_index])
     while True:
         yield low + (high - low) * ((point + shifts.random(len(low))) % 1)
