@@ -72,7 +72,8 @@ class Sampling:
     layers : int
         Points along the hidden axis of the magnetic zone (only where modes disperse along it).
     across : int
-        Points in each of the two directions across a path (paths only).
+        Points in each of the two directions across a path, as many again for three magnetic zones that the box spans
+        (paths only).
     """
 
     zone_points: int = 20
@@ -82,7 +83,7 @@ class Sampling:
     components: int = 3
     corrections: int = 0
     layers: int = 16
-    across: int = 7
+    across: int = 6
 
     def finer(self) -> "Sampling":
         """About eight times the spots: a grid finer by half, twice the draws, less of the covariance in their spots."""

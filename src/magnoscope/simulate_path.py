@@ -124,20 +124,21 @@ class PathSimulator(Simulator):
         study, path, piece = self.study, self.study.path, self.study.path.segments[segment]
         axes, sigma = segment_axes(study, segment), self._widths(segment)
         reciprocal = study.lattice.reciprocal
-        zone = float(
-            np.linalg.norm(reciprocal / np.array(next(iter(study.models.values())).supercell)[:, None], axis=1).max()
-        )
-        each = int(np.ceil(piece.width * self.sampling.zone_points / zone))
+        cell = study.lattice.direct * np.array(next(iter(study.models.values())).supercell)[:, None]
+        # along a direction modes repeat themselves after this, or more slowly
+        zones = 2 * np.pi / np.abs(axes @ cell.T).max(1)
+        each = int(np.ceil(piece.width * self.sampling.zone_points / zones[0]))
         step = piece.width / each
-        margin = int(np.ceil(BEYOND * sigma[0] / step))
+        margin = int(np.ceil(BEYOND * max(sigma[0] / step, WIDTH_OF_CELL)))
         along = (np.arange(-margin, piece.points * each + margin) + 0.5) * step
         normal_half = path.normal_width * float(np.linalg.norm(study.lattice.to_cartesian(path.normal))) / 2
         half, nodes = [], []
-        for wide, blur in ((path.across / 2, sigma[1]), (normal_half, sigma[2])):
+        for wide, blur, zone in ((path.across / 2, sigma[1], zones[1]), (normal_half, sigma[2], zones[2])):
             half.append(max(wide, NARROWEST * blur, 1e-6))
             reach = half[-1] + BEYOND * blur
-            # points closer than the resolution, or the fine points along the path, tell nothing new
-            number = min(self.sampling.across, max(1, int(np.ceil(2 * reach / max(1.2 * blur, step)))))
+            number = int(np.ceil(self.sampling.across * (1 + 2 * reach / (3 * zone))))
+            # points closer than the resolution, or than the fine points along the path, tell nothing new
+            number = min(number, max(1, int(np.ceil(2 * reach / max(1.2 * blur, 0.5 * step)))))
             nodes.append((np.arange(number) + 0.5) / number * 2 * reach - reach)
         start = study.lattice.to_cartesian(piece.start)
         offsets = np.stack(np.meshgrid(along, *nodes, indexing="ij"), -1).reshape(-1, 3)
@@ -233,7 +234,7 @@ class PathSimulator(Simulator):
                 if self.resolution == "montecarlo":
                     drawn = (weight > DRAWN * weight.mean()).nonzero()[:, 0]
                     point = (place * len(across) + modes.across[part]) * len(normal) + beside
-                    draw = point * self.sampling.draws + modes.number[part]
+                    draw = torch.stack([point, modes.number[part] * len(SIDES) + side], 1)
                     kept = self.sampling.smoothing * whole + cell
                     kept[:, 3, 3] += (1 - self.sampling.smoothing) * one.spread.intrinsic
                     some = [t[drawn] for t in (rows, between, draw, centre, kept, weight)]
@@ -257,10 +258,11 @@ class PathSimulator(Simulator):
         weight: torch.Tensor,
     ) -> None:
         """Spots about draws with their true shapes, less those about normal ones at the same quantiles."""
-        uses, number = self.sampling.draws_per_mode, one.draws.shape[1]
+        uses = min(self.sampling.draws_per_mode, self.sampling.draws)
+        point, number = draw.T
         for extra in range(uses):
-            # far apart in the sequence, so that the draws of neighbouring points stay a net
-            own = (draw + extra * (number // uses)) % number
+            # neighbouring points take neighbours in the sequence, which are spread evenly
+            own = ((number * uses + extra) % self.sampling.draws) * len(grid.q) + point
             for shape, sign in enumerate((1, -1)):
                 shift = one.spread.shift(rows, between, one.draws[shape][own]) * (1 - self.sampling.smoothing) ** 0.5
                 self._add(one, grid, centre + shift, kept, sign * weight / uses, buffer)

@@ -1,5 +1,7 @@
 """From what a study file says of its view to the view itself, and what no spectrometer or memory could do about it."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ..crystal import Lattice
@@ -13,8 +15,10 @@ MOST_PIXELS = 4_000_000
 """Pixels that all tiles of a study may have together; with more, even one spectrum fills the memory."""
 MOST_ZONES = 1000
 """Magnetic zones the two axes of a map may span together."""
-MOST_LENGTHS = 200
-"""Reciprocal cells the path may pass through."""
+MOST_POINTS = 2000
+"""Points a path may have."""
+MOST_SPANNED = 60
+"""Magnetic zones the box about a path may span in either direction."""
 SHORTEST = 1e-3
 """Length of a segment, 1/Å."""
 
@@ -29,7 +33,11 @@ def build_view(
     Mistake
         With the path of keys, where it is too large or out of reach.
     """
-    view = _maps(table, lattice, supercell, runs) if isinstance(table, MapsTable) else _path(table, lattice, runs)
+    view = (
+        _maps(table, lattice, supercell, runs)
+        if isinstance(table, MapsTable)
+        else _path(table, lattice, supercell, runs)
+    )
     pixels = len(runs) * int(np.prod(view.shape))
     if pixels > MOST_PIXELS:
         raise Mistake(("view",), f"the tiles have {pixels} pixels together; at most {MOST_PIXELS} fit into memory")
@@ -47,45 +55,55 @@ def _maps(table: MapsTable, lattice: Lattice, supercell: tuple[int, ...], runs: 
     return view
 
 
-def _path(table: PathTable, lattice: Lattice, runs: tuple[Run, ...]) -> PathView:
+def _path(table: PathTable, lattice: Lattice, supercell: tuple[int, ...], runs: tuple[Run, ...]) -> PathView:
     ei = max(run.ei for run in runs)
     if table.energies.to > 0.97 * ei:
         raise Mistake(("view", "energies", "to"), f"must be at most 0.97 of the largest Ei, {0.97 * ei:.4g} meV")
-    normal = lattice.to_cartesian(table.normal.direction)
-    normal /= np.linalg.norm(normal)
-    segments: list[Segment] = []
-    for number in range(1, len(table.waypoints)):
-        start, end = table.waypoints[number - 1 : number + 1]
-        if end.begins:
-            continue
-        step = lattice.to_cartesian(end.q) - lattice.to_cartesian(start.q)
-        length = float(np.linalg.norm(step))
-        place = ("view", "waypoints", number)
-        if length < SHORTEST:
-            raise Mistake((*place, "q"), "is the same point as the one before; leave one out")
-        if length > MOST_LENGTHS * float(np.linalg.norm(lattice.reciprocal, axis=1).max()):
+    for number, waypoint in enumerate(table.waypoints):
+        far = float(np.linalg.norm(lattice.to_cartesian(waypoint.q)))
+        if far > 2 * wavevector(ei):
             raise Mistake(
-                (*place, "q"), f"is too far from the point before; a segment passes at most {MOST_LENGTHS} cells"
+                ("view", "waypoints", number, "q"),
+                f"is {far:.3g} 1/Å from the origin, out of reach even with Ei = {ei:g} meV; at most "
+                f"{2 * wavevector(ei):.3g} could be seen",
             )
-        if np.linalg.norm(step / length - (step / length @ normal) * normal) < 1e-3:
-            raise Mistake((*place, "q"), "makes the path run along `normal`; give another direction there")
-        points = table.points[len(segments)] if table.points else max(1, round(length / (table.step or length)))
-        segments.append(
-            Segment(tuple(start.q), tuple(end.q), (start.label, end.label), points, length)  # type: ignore[arg-type]
-        )
     energies = np.linspace(table.energies.from_, table.energies.to, table.energies.bins + 1)
     view = PathView(
-        tuple(segments),
+        tuple(_segments(table, lattice)),
         table.across,
         tuple(table.normal.direction),  # type: ignore[arg-type]
         table.normal.width,
         tuple(map(float, energies)),
         _limits(table),
     )
-    far = np.linalg.norm(lattice.to_cartesian(view.centres), axis=1).min()
-    if far > 2 * wavevector(ei):
-        raise Mistake(("view", "waypoints"), f"lie out of reach even with Ei = {ei:g} meV")
+    if view.shape[1] > MOST_POINTS:
+        raise Mistake(("view",), f"the path has {view.shape[1]} points; at most {MOST_POINTS} can be simulated")
+    cell = np.linalg.norm(lattice.direct * np.array(supercell, float)[:, None], axis=1).max() / (2 * np.pi)
+    normal = table.normal.width * float(np.linalg.norm(lattice.to_cartesian(table.normal.direction)))
+    for path, wide in ((("view", "across"), table.across), (("view", "normal", "width"), normal)):
+        if wide * cell > MOST_SPANNED:
+            raise Mistake(path, f"spans {wide * cell:.3g} magnetic zones; at most {MOST_SPANNED} can be simulated")
     return view
+
+
+def _segments(table: PathTable, lattice: Lattice) -> Iterator[Segment]:
+    """Straight pieces of a path, each with its number of points."""
+    normal = lattice.to_cartesian(table.normal.direction)
+    normal = normal / np.linalg.norm(normal)
+    counts = iter(table.points or ())
+    for number in range(1, len(table.waypoints)):
+        start, end = table.waypoints[number - 1 : number + 1]
+        if end.begins:
+            continue
+        step = lattice.to_cartesian(end.q) - lattice.to_cartesian(start.q)
+        length = float(np.linalg.norm(step))
+        place = ("view", "waypoints", number, "q")
+        if length < SHORTEST:
+            raise Mistake(place, "is the same point as the one before; leave one out")
+        if np.linalg.norm(step / length - (step / length @ normal) * normal) < 1e-3:
+            raise Mistake(place, "makes the path run along `normal`; give another direction there")
+        points = next(counts, 0) or max(1, round(length / (table.step or length)))
+        yield Segment(tuple(start.q), tuple(end.q), (start.label, end.label), points, length)  # type: ignore[arg-type]
 
 
 def _limits(table: PathTable) -> tuple[tuple[float, float], tuple[float, float]] | None:
