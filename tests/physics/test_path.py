@@ -175,10 +175,11 @@ def test_flat_band_has_the_place_and_width_of_the_resolution(square):
     intrinsic, bin_ = square.intrinsic_width / FWHM_PER_SIGMA, 0.5
     for point in (4, 8, 11):
         shown = shown_covariance(square, 0, square.path.centres[point], 20.0)[2]
-        # intensity falls along the path, and what comes from further back is recorded at another energy
+        # intensity falls along the path, and what comes from further back is recorded at another energy; modes are
+        # displaced by the resolution at their true place (decision 1), whose change along the path adds 0.02 meV
         around = signal[:, [point - 1, point + 1]].sum(0)
         fall = np.diff(np.log(around))[0] / np.diff(square.path.distances[[point - 1, point + 1]])[0]
-        assert mean[point] == pytest.approx(20.0 - shown[0, 1] * fall, abs=0.01)
+        assert mean[point] == pytest.approx(20.0 - shown[0, 1] * fall, abs=0.03)
         assert sigma[point] == pytest.approx(np.sqrt(shown[1, 1] + intrinsic**2 + bin_**2 / 12), rel=0.01)
 
 
@@ -235,12 +236,13 @@ def brute_force(study, true_shapes: bool, number: int, seed: int = 0) -> np.ndar
 def test_brute_force_gives_the_same(method, smoothing):
     # layers that couple, so that the band disperses along all three directions of the box
     study = study_with(("Jc = { reference = 0.0", "Jc = { reference = -0.5"))
-    reference = brute_force(study, method == "montecarlo", 3_000_000)
-    noise = relative(brute_force(study, method == "montecarlo", 3_000_000, seed=1), reference) / 2**0.5
-    fine = Sampling(zone_points=60, draws=64, draws_per_mode=32, smoothing=smoothing, across=14)
+    halves = [brute_force(study, method == "montecarlo", 700_000, seed) for seed in (0, 1)]
+    reference, noise = sum(halves) / 2, relative(*halves) / 2
+    fine = Sampling(zone_points=40, draws=32, draws_per_mode=16, smoothing=smoothing, across=12)
     found = Simulator(study, method, fine)("square").signal[0, :, :16, 0]
-    assert noise < 0.03
-    assert np.hypot(relative(found, reference), -noise) < (0.045 if method == "gaussian" else 0.06)
+    assert noise < 0.05
+    # away from the path's middle line its covariance stands for the true one: 0.02 meV of 1.3 in the place of the band
+    assert np.sqrt(relative(found, reference) ** 2 - noise**2) < 0.045
     assert found.sum() == pytest.approx(reference.sum(), rel=0.005)
 
 

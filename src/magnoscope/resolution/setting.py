@@ -38,12 +38,14 @@ def run_rotation(study: Study, number: int) -> Rotation:
 def pixel_wave_vectors(study: Study, number: int, energies: NDArray[np.float64]) -> NDArray[np.float64]:
     """Wave vector of every pixel of a run at energy transfers, (energies, axis 0, axis 1, 3); NaN out of reach.
 
-    In the spectrometer frame, 1/Å. Of a path, to the +y side if there are detectors, otherwise to the -y side.
+    In the spectrometer frame, 1/Å. Of a path, to the side where detectors reach further; to the other where only that sees it.
     """
     view = study.view
     if isinstance(view, PathView):
         rotation, at = run_rotation(study, number), np.asarray(energies, float)[:, None, None]
-        one, other = (rotation.q_spectrometer(view.centres[:, None], at, side) for side in (1, -1))
+        # neutrons that lose Q towards +y go to negative angles
+        near = 1 if view.detectors is None or -view.detectors[0][0] >= view.detectors[0][1] else -1
+        one, other = (rotation.q_spectrometer(view.centres[:, None], at, side) for side in (near, -near))
         one, other = (np.where(detected(study, number, q)[..., None], q, np.nan) for q in (one, other))
         return np.where(np.isfinite(one), one, other)
     _, scan = run_setting(study, number)
