@@ -6,7 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from magnoscope.dataset.noise import MEASUREMENT_LIKE, degrade, detector_angles
+from magnoscope.dataset.coverage import detector_angles
+from magnoscope.dataset.noise import MEASUREMENT_LIKE, degrade
 from magnoscope.io.images import read_spectrum
 from magnoscope.plot import plot_spectrum
 from magnoscope.studies import load_study, parse_study, study_text

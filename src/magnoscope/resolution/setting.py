@@ -38,7 +38,7 @@ def run_rotation(study: Study, number: int) -> Rotation:
 def pixel_wave_vectors(study: Study, number: int, energies: NDArray[np.float64]) -> NDArray[np.float64]:
     """Wave vector of every pixel of a run at energy transfers, (energies, axis 0, axis 1, 3); NaN out of reach.
 
-    In the spectrometer frame, 1/Å. Of a path, to the side where detectors reach further; to the other where only that sees it.
+    In the spectrometer frame, 1/Å. Of a path, to the side that detectors cover further, or the only one that sees it.
     """
     view = study.view
     if isinstance(view, PathView):
