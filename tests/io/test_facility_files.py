@@ -13,11 +13,12 @@ import pytest
 from magnoscope.crystal import Lattice, Orientation
 from magnoscope.errors import DataError, SpectrumError
 from magnoscope.io.contents import Kind, inspect, kind_of
-from magnoscope.io.images import read_spectrum, write_spectrum
+from magnoscope.io.images import read_part, read_spectrum, write_spectrum
 from magnoscope.io.mdhisto import direction, read_mdhisto
 from magnoscope.io.mdhisto_write import axis_name, write_mdhisto
 from magnoscope.io.nxspe import read_nxspe, write_nxspe
 from magnoscope.io.sqw import read_sqw
+from magnoscope.reduce.merge import merge
 from magnoscope.spectrum import Spectrum
 from magnoscope.study import Study
 from magnoscope.units import wavevector
@@ -216,6 +217,24 @@ def test_mdhisto_of_a_run_comes_back(pcsmo: Study, tmp_path: Path, number: int) 
     with h5py.File(tmp_path / "run.nxs") as file:
         # LoadMD looks the instrument up by its name
         assert file["MDHistoWorkspace/experiment0/instrument/name"][()] == b"MAPS"
+
+
+def test_parts_of_an_image_are_joined(pcsmo: Study, tmp_path: Path) -> None:
+    spectrum, parts = a_spectrum(pcsmo), []
+    for number in range(len(pcsmo.runs)):
+        write_mdhisto(spectrum, number, tmp_path / f"{number}.nxs")
+        parts.append(read_part(tmp_path / f"{number}.nxs", pcsmo))
+    whole = merge(parts)
+    np.testing.assert_array_equal(whole.valid, spectrum.valid)
+    for name in ("signal", "error", "npix"):
+        np.testing.assert_allclose(getattr(whole, name), getattr(spectrum, name), rtol=1e-12)
+    # measured twice: the same mean, an error smaller by the root of two
+    twice = merge([spectrum, spectrum])
+    np.testing.assert_allclose(twice.signal, spectrum.signal)
+    assert twice.error is not None and spectrum.error is not None
+    np.testing.assert_allclose(twice.error, spectrum.error / np.sqrt(2))
+    bare = Spectrum(pcsmo, spectrum.signal, spectrum.valid)
+    assert merge([spectrum, bare]).error is None and merge([spectrum, bare]).npix is None
 
 
 def test_nxspe_comes_back(tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ import typer
 
 from ..errors import DataError
 from ..io.contents import inspect as inspect_file
-from ..io.images import read_spectrum, write_spectrum
+from ..io.images import read_part, write_spectrum
 from ..io.mdhisto_write import write_mdhisto
 from ..io.runs import open_runs
 from ..io.virtual import detector_array, image_intensity, write_virtual_run
 from ..reduce.accumulate import Reduction, reduce_runs
 from ..reduce.background import Background, estimate, subtract
+from ..reduce.merge import merge
 from ..reduce.symmetry import operations
 from ..simulate import Simulator
 from ..spectrum import Spectrum
@@ -149,7 +150,9 @@ def virtual(
 
 @app.command()
 def convert(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image of the study, in any form that is read.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="Images of the study, or parts of one, in any form.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .h5, .npy, or .nxs for Mantid.")],
     study: StudyOption = None,
     ei: Annotated[
@@ -157,10 +160,10 @@ def convert(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write an image in another form; an .nxs is an MDHistoWorkspace of one run that Mantid opens."""
+    """Write an image in another form, several parts as one; an .nxs is an MDHistoWorkspace that Mantid opens."""
     found = load_study(study or default_study())
     writable(output, ".h5", ".npy", ".nxs")
-    spectrum = read_spectrum(image, found)
+    spectrum = merge([read_part(image, found) for image in images])
     if output.suffix != ".nxs":
         write_spectrum(spectrum, output)
     else:

@@ -99,7 +99,7 @@ def read_spectrum(path: str | Path, study: Study, mask: str | Path | None = None
         If it cannot be read, has another shape, or holds nothing.
     """
     path = Path(path)
-    spectrum = _read(path, study)
+    spectrum = read_part(path, study)
     masked = "" if mask is None else f" or masked by {mask}"
     if mask is not None:
         spectrum = spectrum.masked(read_mask(Path(mask), study))
@@ -121,8 +121,8 @@ def read_spectrum(path: str | Path, study: Study, mask: str | Path | None = None
     return spectrum
 
 
-def _read(path: Path, study: Study) -> Spectrum:
-    """A spectrum from a file of any kind."""
+def read_part(path: Path, study: Study) -> Spectrum:
+    """What a file of any kind holds of a study's image, be it one run or slice; see :func:`read_spectrum`."""
     try:
         kind = kind_of(path)
         if kind == Kind.spectrum:
