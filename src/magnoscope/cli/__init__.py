@@ -10,6 +10,7 @@ import typer
 
 from ..errors import MagnoscopeError
 from . import (
+    crystals,
     datasets,
     estimate,
     explain,
@@ -18,11 +19,13 @@ from . import (
     physics,
     studies,
     training,
+    waves,
 )
 from .common import app
 
 __all__ = [
     "app",
+    "crystals",
     "datasets",
     "estimate",
     "explain",
@@ -32,6 +35,7 @@ __all__ = [
     "physics",
     "studies",
     "training",
+    "waves",
 ]
 
 # BadParameter < UsageError < ClickException: typer names only the first, and brings its own click or uses the other.

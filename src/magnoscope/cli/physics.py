@@ -1,4 +1,4 @@
-"""Spin waves, resolution and simulation."""
+"""Resolution and simulation."""
 
 import json
 from dataclasses import replace
@@ -15,11 +15,11 @@ from ..io.images import read_mask, read_spectrum, write_spectrum
 from ..resolution.shown import shown_covariance
 from ..simulate import Sampling, Simulator, converged
 from ..spectrum import counted
-from ..spinwave import ModeSolver, check_stable, s_perp, zone_grid
 from ..studies import load_study
 from ..study import Study
 from ..views import PathView
 from .common import Json, SeedOption, SetOption, StudyArgument, app, parse_numbers, parse_settings, print_json, writable
+from .waves import ModelArgument
 
 
 class Resolution(StrEnum):
@@ -50,45 +50,6 @@ MOST_COUNTS = 1e12
 
 DEGRADATIONS = [name for name in SWITCHES if name != "mirrors"]
 """What a simulation may be put through to be like a measurement."""
-
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A candidate model of the study.")]
-
-
-@app.command()
-def spinwaves(
-    study: StudyArgument,
-    model: ModelArgument,
-    q: Annotated[list[str], typer.Option("--q", metavar="H,K,L", help="Wave vector, r.l.u.; may be given often.")],
-    settings: SetOption = None,
-    form_factor: Annotated[bool, typer.Option("--form-factor/--no-form-factor", help="With form factors.")] = True,
-    twins: Annotated[bool, typer.Option("--twins/--no-twins", help="With all domains.")] = True,
-    as_json: Json = False,
-) -> None:
-    """Energies and S_perp of the spin waves at wave vectors, per magnetic cell, sorted by falling energy.
-
-    With twins each twin's modes follow, intensities times its volume fraction.
-    """
-    found = load_study(study)
-    spin_model = found.model(model)
-    values = spin_model.values(parse_settings(settings))
-    points = np.array([parse_numbers(text, 3, "--q", "h,k,l") for text in q])
-    solver = ModeSolver(spin_model)
-    energies, intensities = [], []
-    check_stable(solver, values, solver.solve(values, points))
-    check_stable(solver, values, solver.solve(values, zone_grid(spin_model)))
-    for matrix, fraction in [(t.matrix, t.fraction) for t in found.twins] if twins else [(np.eye(3), 1.0)]:
-        modes = solver.solve(values, points @ matrix.T)
-        check_stable(solver, values, modes)
-        energies.append(modes.energies.numpy())
-        intensities.append(s_perp(modes, form_factor).numpy() * fraction)
-    energy, intensity = np.concatenate(energies, 1), np.concatenate(intensities, 1)
-    if as_json:
-        print_json({"q": points.tolist(), "energies_meV": energy.tolist(), "intensities": intensity.tolist()})
-        return
-    for point, row, strengths in zip(points, energy, intensity, strict=True):
-        print("q = (" + ", ".join(f"{x:g}" for x in point) + ")    energy (meV)    S_perp")
-        for e, s in zip(row, strengths, strict=True):
-            print(f"{e:38.5f} {s:12.6f}")
 
 
 @app.command()

@@ -109,8 +109,7 @@ def _by_symmetry(
             if kind in done:
                 raise Mistake((*path, "sites"), f"symmetry gives {site_name} an anisotropy of this table already")
             done.add(kind)
-            form = crystal.site_form(site)
-            even = type(form)(form.symbol, form.symmetric, np.zeros((0, 3)))
+            even = crystal.site_form(site).even
             if not even.allows(matrix):
                 raise Mistake(
                     (*path, key), f"the symmetry of site {site_name} allows no such anisotropy, only K = {even}"

@@ -65,6 +65,11 @@ class AllowedForm:
         return cls(symbol, (even @ symmetric.T).reshape(-1, 3, 3), odd)
 
     @property
+    def even(self) -> "AllowedForm":
+        """The symmetric ones among them, as of an anisotropy."""
+        return AllowedForm(self.symbol, self.symmetric, np.zeros((0, 3)))
+
+    @property
     def basis(self) -> NDArray[np.float64]:
         """All basis tensors, (n + m, 3, 3), symmetric ones first."""
         return np.concatenate([self.symmetric, cross_matrix(self.antisymmetric)])

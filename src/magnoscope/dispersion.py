@@ -1,0 +1,128 @@
+"""Spin waves along a path in Q: energies and intensities of every mode, domains included."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .crystal import Lattice
+from .errors import StudyError
+from .hamiltonian import SpinModel
+from .spinwave import ModeSolver, check_stable, s_perp, zone_grid
+from .study import Twin
+
+MOST_POINTS = 20_000
+"""Points that a path may have."""
+SIGMA = 1 / np.sqrt(8 * np.log(2))
+"""Standard deviation of a Gaussian of full width 1."""
+
+
+@dataclass(frozen=True)
+class Path:
+    """Points on straight lines between corners.
+
+    Attributes
+    ----------
+    q : (n_points, 3) r.l.u.
+    distance : (n_points,) 1/Å
+        Length of the path up to each point.
+    labels : tuple of str
+        Names of the corners.
+    ticks : (n_corners,) 1/Å
+        Where they are along the path.
+    """
+
+    q: NDArray[np.float64]
+    distance: NDArray[np.float64]
+    labels: tuple[str, ...]
+    ticks: NDArray[np.float64]
+
+    @classmethod
+    def through(cls, lattice: Lattice, corners: ArrayLike, labels: Sequence[str] = (), points: int = 200) -> "Path":
+        """A path through corners (n_corners, 3) r.l.u., with about so many points at about equal distances.
+
+        Raises
+        ------
+        StudyError
+            If there are fewer than two corners, or two in succession are the same.
+        """
+        q = np.asarray(corners, float).reshape(-1, 3)
+        names = tuple(labels) or tuple("(" + ", ".join(f"{x:.4g}" for x in corner) + ")" for corner in q)
+        lengths = np.linalg.norm(lattice.to_cartesian(np.diff(q, axis=0)), axis=1)
+        if len(q) < 2 or not lengths.min() > 1e-9:
+            raise StudyError("a path needs two corners at least, and no two in succession the same")
+        if not 2 <= points <= MOST_POINTS:
+            raise StudyError(f"a path of {points} points is not possible; ask for 2 to {MOST_POINTS}")
+        ticks = np.append(0.0, np.cumsum(lengths))
+        counts = np.maximum(1, np.round(lengths / ticks[-1] * (points - 1)).astype(int))
+        share = [np.arange(n) / n for n in counts]
+        place = np.append(np.concatenate([i + s for i, s in enumerate(share)]), len(counts))
+        at = np.arange(len(q))
+        along = np.stack([np.interp(place, at, q[:, axis]) for axis in range(3)], -1)
+        return cls(along, np.interp(place, at, ticks), names, ticks)
+
+
+@dataclass(frozen=True)
+class Dispersion:
+    """Modes at wave vectors.
+
+    Attributes
+    ----------
+    q : (n_q, 3) r.l.u.
+    energies : (n_q, n_modes) meV
+        Falling; with domains those of each follow.
+    intensities : (n_q, n_modes)
+        S_perp per magnetic cell, spin squared, times the volume fraction of the domain.
+    """
+
+    q: NDArray[np.float64]
+    energies: NDArray[np.float64]
+    intensities: NDArray[np.float64]
+
+    def spectrum(self, energy: ArrayLike, width: float) -> NDArray[np.float64]:
+        """S_perp(q, energy) with Gaussians of a full width at half maximum (meV): (n_q, n_energies) per meV."""
+        sigma = width * SIGMA
+        grid = np.asarray(energy, float)
+        out = np.zeros((len(self.q), len(grid)))
+        for mode in range(self.energies.shape[1]):
+            arm = (grid - self.energies[:, mode : mode + 1]) / sigma
+            out += self.intensities[:, mode : mode + 1] * np.exp(-(arm**2) / 2)
+        return np.asarray(out / (sigma * np.sqrt(2 * np.pi)))
+
+
+def dispersion(
+    model: SpinModel,
+    values: ArrayLike,
+    q: ArrayLike,
+    twins: Sequence[Twin] = (),
+    form_factor: bool = True,
+) -> Dispersion:
+    """Modes of a model, of all domains, at wave vectors.
+
+    Parameters
+    ----------
+    model : SpinModel
+    values : (n_parameters,) meV
+    q : (n_q, 3) r.l.u.
+    twins : sequence of Twin
+        Domains; none: the crystal is one.
+    form_factor : bool
+        Whether intensities hold it.
+
+    Raises
+    ------
+    InstabilityError
+        If the magnetic structure is no energy minimum: at one of these wave vectors, or on a grid of the zone.
+    """
+    points = np.asarray(q, float).reshape(-1, 3)
+    solver = ModeSolver(model)
+    check_stable(solver, values, solver.solve(values, points))
+    check_stable(solver, values, solver.solve(values, zone_grid(model)))
+    energies, intensities = [], []
+    for matrix, fraction in [(t.matrix, t.fraction) for t in twins] or [(np.eye(3), 1.0)]:
+        modes = solver.solve(values, points @ np.asarray(matrix).T)
+        check_stable(solver, values, modes)
+        energies.append(modes.energies.numpy())
+        intensities.append(s_perp(modes, form_factor).numpy() * fraction)
+    return Dispersion(points, np.concatenate(energies, 1), np.concatenate(intensities, 1))
