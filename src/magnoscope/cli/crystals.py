@@ -14,6 +14,9 @@ from .common import Json, app, print_json
 
 SourceArgument = Annotated[str, typer.Argument(metavar="STUDY|CIF", help="A study, or a crystal file (.cif, .mcif).")]
 
+BLOCKS = ((21, 30), (39, 48), (57, 80), (89, 103))
+"""Atomic numbers of the d and f elements."""
+
 
 @app.command()
 def bonds(
@@ -42,6 +45,9 @@ def bonds(
         return
     print(f"{title}: space group {crystal.group.name}, {len(crystal)} magnetic sites a cell")
     print("Cartesian frame: x along a, y in the plane of a and b, z along c*")
+    if len(crystal.group) == 1:
+        _print_plain(crystal, orbits)
+        return
     for number in _first_sites(crystal):
         position = ", ".join(f"{x:.5g}" for x in crystal.positions[number])
         print(f"\nsite {crystal.names[number]} at ({position}), of {_multiplicity(crystal, number)} a cell")
@@ -57,7 +63,7 @@ def crystal_of(path: Path, labels: list[str] | None) -> Crystal:
     if labels:
         atoms = [cif.atom(label) for label in dict.fromkeys(labels)]
     else:
-        atoms = [a for a in cif.atoms if getattr(getattr(periodictable, a.element, None), "magnetic_ff", None)]
+        atoms = [a for a in cif.atoms if _magnetic(a.element)]
     if not atoms:
         raise MagnoscopeError(f"{path} has no atom of an element with a magnetic ion; name one by --site")
     kinds = [(re.sub(r"[^A-Za-z0-9_]", "_", a.label), a.position) for a in atoms]
@@ -65,6 +71,12 @@ def crystal_of(path: Path, labels: list[str] | None) -> Crystal:
         return Crystal.generate(cif.lattice, cif.group, kinds)
     except StudyError as error:
         raise StudyError(f"{path}: {error}; pick the magnetic atoms by --site") from None
+
+
+def _magnetic(element: str) -> bool:
+    """Whether an element has an open d or f shell in some ion whose form factor is known."""
+    found = getattr(periodictable, element, None)
+    return bool(getattr(found, "magnetic_ff", None)) and any(first <= found.number <= last for first, last in BLOCKS)
 
 
 def example(crystal: Crystal, orbit: Orbit) -> str:
@@ -134,6 +146,19 @@ def _summary(crystal: Crystal, orbits: tuple[Orbit, ...]) -> dict[str, Any]:
             for orbit in orbits
         ],
     }
+
+
+def _print_plain(crystal: Crystal, orbits: tuple[Orbit, ...]) -> None:
+    """Shells of sites without symmetry: who is joined; any exchange is allowed."""
+    print("no symmetry is stated: any exchange is allowed on any bond; `cif` or `space_group` in the file state it")
+    for number in sorted({o.shell for o in orbits}):
+        own = [o for o in orbits if o.shell == number]
+        kinds: dict[str, int] = {}
+        for orbit in own:
+            ends = sorted(crystal.names[i].split(".")[0] for i in (orbit.bond.start, orbit.bond.end))
+            kinds[" - ".join(ends)] = kinds.get(" - ".join(ends), 0) + 1
+        joined = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        print(f"shell {number}: {own[0].length:.4f} Å, {len(own)} bonds a cell: {joined}")
 
 
 def _print_orbit(crystal: Crystal, orbit: Orbit) -> None:
