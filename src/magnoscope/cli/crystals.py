@@ -75,7 +75,7 @@ def crystal_of(path: Path, labels: list[str] | None) -> Crystal:
 
 def _magnetic(element: str) -> bool:
     """Whether an element has an open d or f shell in some ion whose form factor is known."""
-    found = getattr(periodictable, element, None)
+    found: Any = getattr(periodictable, element, None)
     return bool(getattr(found, "magnetic_ff", None)) and any(first <= found.number <= last for first, last in BLOCKS)
 
 
