@@ -365,7 +365,10 @@ MISTAKES = {
         {**KAGOME, "rules": bond('{ xxz = ["J", "K"] }', "shell = 3")},
         'shell 3 holds bonds that symmetry does not relate, 3a and 3b, .* such as shell = "3a"',
     ),
-    "distance that is none": ({"rules": bond('"J"', "distance = 3")}, "bonds.1.distance: no bond of this rule leads from \\* to \\*"),
+    "distance that is none": (
+        {"rules": bond('"J"', "distance = 3")},
+        "bonds.1.distance: no bond of this rule leads from \\* to \\*",
+    ),
     "distance that is none, by symmetry": (
         {**KAGOME, "rules": bond('"J"', "distance = 3")},
         "bonds.1.distance: no bond is 3 Å long; shorter ones are 2.0000",
