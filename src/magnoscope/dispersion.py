@@ -9,7 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from .crystal import Lattice
 from .errors import StudyError
 from .hamiltonian import SpinModel
-from .spinwave import ModeSolver, check_stable, s_perp, zone_grid
+from .spinwave import ModeSolver, check_stable
+from .spinwave.correlations import ONE_DOMAIN
+from .spinwave.correlations import dispersion as of_all_domains
 from .study import Twin
 
 MOST_POINTS = 20_000
@@ -97,6 +99,7 @@ def dispersion(
     q: ArrayLike,
     twins: Sequence[Twin] = (),
     form_factor: bool = True,
+    temperature: float = 0.0,
 ) -> Dispersion:
     """Modes of a model, of all domains, at wave vectors.
 
@@ -109,6 +112,8 @@ def dispersion(
         Domains; none: the crystal is one.
     form_factor : bool
         Whether intensities hold it.
+    temperature : float
+        K; intensities hold the factor n + 1 of a neutron that loses energy.
 
     Raises
     ------
@@ -118,11 +123,5 @@ def dispersion(
     points = np.asarray(q, float).reshape(-1, 3)
     solver = ModeSolver(model)
     check_stable(solver, values, solver.solve(values, points))
-    check_stable(solver, values, solver.solve(values, zone_grid(model)))
-    energies, intensities = [], []
-    for matrix, fraction in [(t.matrix, t.fraction) for t in twins] or [(np.eye(3), 1.0)]:
-        modes = solver.solve(values, points @ np.asarray(matrix).T)
-        check_stable(solver, values, modes)
-        energies.append(modes.energies.numpy())
-        intensities.append(s_perp(modes, form_factor).numpy() * fraction)
-    return Dispersion(points, np.concatenate(energies, 1), np.concatenate(intensities, 1))
+    found = of_all_domains(solver, values, points, temperature, twins or ONE_DOMAIN, form_factor)
+    return Dispersion(points, found.energies, found.intensities)

@@ -39,6 +39,7 @@ class Site:
 
     ``moment`` is the direction of the spin (any length but zero); it is also that of the magnetic moment where g is
     isotropic and positive, for the Zeeman term is ``- mu_B B . g . S``. ``g`` holds the rows of the g-tensor.
+    ``orbital`` is the share c of the orbital moment in the form factor <j0> + c <j2>.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Site:
     moment: tuple[float, float, float]
     position: tuple[float, float, float]
     g: tuple[tuple[float, float, float], ...] = FREE_SPIN
+    orbital: float = 0.0
 
 
 @dataclass(frozen=True)

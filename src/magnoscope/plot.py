@@ -15,6 +15,7 @@ from .errors import MagnoscopeError
 from .estimate import Fit
 from .explain import Explanation
 from .spectrum import Spectrum, to_image
+from .spinwave import PowderSpectrum
 from .verdict import Verdict
 
 MISSING = "#d9d9d9"
@@ -237,3 +238,22 @@ def save_figure(figure: Figure, path: Path) -> None:
         raise MagnoscopeError(f"figure {path} cannot be written: {error}; name a .png, .pdf or .svg file") from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+def plot_powder(spectrum: PowderSpectrum) -> Figure:
+    """A powder average on |Q| and energy; the colour scale ends at the 99th percentile."""
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    half = np.diff(spectrum.q) / 2 if len(spectrum.q) > 1 else np.array([0.05])
+    q_edges = np.concatenate(
+        [[spectrum.q[0] - half[0]], spectrum.q[:-1] + half[: len(spectrum.q) - 1], [spectrum.q[-1] + half[-1]]]
+    )
+    top = max(float(np.percentile(spectrum.intensity, 99)), 1e-12)
+    shown = axes.pcolormesh(
+        q_edges, spectrum.energy_edges, spectrum.intensity.T, cmap=_colour_map(), vmin=0, vmax=top, rasterized=True
+    )
+    axes.set_xlabel("|Q| (1/Å)")
+    axes.set_ylabel("energy transfer (meV)")
+    axes.set_title(f"{spectrum.model}, powder, {spectrum.temperature:g} K", fontsize=10, loc="left")
+    figure.colorbar(shown, ax=axes, label="S_perp (1/meV per magnetic cell)")
+    return figure

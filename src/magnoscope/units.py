@@ -19,6 +19,9 @@ FWHM_PER_SIGMA = 2.3548200450309493
 BOHR_MAGNETON = 0.05788381806
 """mu_B in meV/T (CODATA 2018)."""
 
+BOLTZMANN = 0.08617333262
+"""k_B in meV/K (CODATA 2018)."""
+
 
 def wavevector(energy: ArrayLike) -> NDArray[np.float64]:
     """Neutron wave vector (1/Å) of an energy (meV)."""

@@ -35,6 +35,7 @@ DatasetArgument = Annotated[
     Path, typer.Argument(metavar="DATASET", help="Folder that `dataset build` or `dataset export` wrote.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Of everything random.")]
+TemperatureOption = Annotated[float, typer.Option("--temperature", help="Temperature of the sample, K.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter, meV.")]
 
 

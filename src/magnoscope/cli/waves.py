@@ -19,6 +19,7 @@ from .common import (
     Json,
     SetOption,
     StudyArgument,
+    TemperatureOption,
     app,
     parse_numbers,
     parse_settings,
@@ -48,12 +49,13 @@ def spinwaves(
     settings: SetOption = None,
     form_factor: Annotated[bool, typer.Option("--form-factor/--no-form-factor", help="With form factors.")] = True,
     twins: Annotated[bool, typer.Option("--twins/--no-twins", help="With all domains.")] = True,
+    temperature: TemperatureOption = 0.0,
     as_json: Json = False,
 ) -> None:
     """Energies and S_perp of the spin waves, per magnetic cell, sorted by falling energy.
 
-    With twins each twin's modes follow, intensities times its volume fraction. The file may be a study, or one that
-    holds crystal and models only.
+    With twins each twin's modes follow, intensities times its volume fraction; at a temperature they hold the factor
+    n + 1 of a neutron that loses energy. The file may be a study, or one that holds crystal and models only.
     """
     if (path is None) == (not q):
         raise StudyError("Missing option '--q', or '--path' for a whole path; give one of the two")
@@ -71,7 +73,7 @@ def spinwaves(
         labels, corners = parse_path(path)
         line = Path.through(found.lattice, corners, labels, points)
     at = line.q if line else np.array([parse_numbers(text, 3, "--q", "h,k,l") for text in q or []])
-    modes = dispersion(spin_model, values, at, found.twins if twins else (), form_factor)
+    modes = dispersion(spin_model, values, at, found.twins if twins else (), form_factor, temperature)
     if line is not None and output is not None:
         save_figure(plot_dispersion(line, modes, width, f"{found.title}: {model}"), output)
     if as_json:

@@ -20,6 +20,12 @@ from .rotating_frame import check_invariant, generator, rotating_moments, turn
 class ClassicalEnergy:
     """The classical energy of a model as a function of parameters, directions of the spins, and k.
 
+    Attributes
+    ----------
+    model : SpinModel
+    steps : (n_bonds, 3)
+        Displacements along the bonds, in cells of the lattice, so that k . d counts turns.
+
     Raises
     ------
     StudyError
@@ -37,7 +43,7 @@ class ClassicalEnergy:
         bare = np.array([b.exchange for b in model.bonds], float).reshape(-1, count, 3, 3)
         self._exchange = bare * pairs[:, None, None, None]
         # k counts in r.l.u. of the lattice, bond vectors in magnetic cells
-        self._steps = np.array([b.vector for b in model.bonds], float).reshape(-1, 3) * np.array(model.supercell)
+        self.steps = np.array([b.vector for b in model.bonds], float).reshape(-1, 3) * np.array(model.supercell)
         self._single = 2 * np.asarray(model.anisotropy) * (spins**2)[:, None, None, None]
         self._pull = model.zeeman * spins[:, None, None]
 
@@ -52,7 +58,7 @@ class ClassicalEnergy:
         k = self.model.propagation if k is None else k
         if k is None:
             return matrices
-        return np.asarray(matrices @ turn(self.model, self._steps @ np.asarray(k, float)))
+        return np.asarray(matrices @ turn(self.model, self.steps @ np.asarray(k, float)))
 
     def quadratic(self, values: ArrayLike, k: ArrayLike | None = None) -> NDArray[np.float64]:
         """The matrix M, (3 n_sites, 3 n_sites) meV, symmetric."""
@@ -61,8 +67,12 @@ class ClassicalEnergy:
         bonds = self.bond_matrices(values, k)
         np.add.at(matrix, (self._start, self._end), bonds)
         np.add.at(matrix, (self._end, self._start), bonds.transpose(0, 2, 1))
-        matrix[np.arange(n), np.arange(n)] += np.einsum("p,ipxy->ixy", self._weights(values), self._single)
+        matrix[np.arange(n), np.arange(n)] += self.onsite(values)
         return matrix.transpose(0, 2, 1, 3).reshape(3 * n, 3 * n)
+
+    def onsite(self, values: ArrayLike) -> NDArray[np.float64]:
+        """The single-ion part 2 S_i^2 K_i of M, (n_sites, 3, 3) meV."""
+        return np.asarray(np.einsum("p,ipxy->ixy", self._weights(values), self._single))
 
     def linear(self, values: ArrayLike) -> NDArray[np.float64]:
         """The vector h, (n_sites, 3) meV."""
@@ -117,7 +127,7 @@ class ClassicalEnergy:
         # R commutes with its generator, and J with both
         turned = self.bond_matrices(values, k) @ generator(self.model)
         along = np.einsum("bx,bxy,by->b", v[self._start], turned, v[self._end])
-        return np.asarray(2 * np.pi * along @ self._steps)
+        return np.asarray(2 * np.pi * along @ self.steps)
 
     @property
     def scales(self) -> NDArray[np.float64]:

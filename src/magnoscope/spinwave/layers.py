@@ -27,6 +27,10 @@ DARK = 1e-3
 """Modes that at no l exceed this share of the mean intensity in a copy of the zone are left out of it."""
 
 
+Kind = tuple[str, float]
+"""An ion and the share of its orbital moment: what a form factor depends on."""
+
+
 @dataclass(frozen=True)
 class Bundles:
     """Modes of the points of a zone, those of one point that are close in energy taken together.
@@ -157,23 +161,23 @@ class Harmonics:
 
     Attributes
     ----------
-    pairs : list of (ion, ion, height)
-        Two ions and the distance (Å, not below 0) of their layers; each has a cosine.
+    pairs : list of (kind, kind, height)
+        Two kinds of ion and the distance (Å, not below 0) of their layers; each has a cosine.
     sines : list of int
         Those of the pairs that also have a sine.
     """
 
-    pairs: list[tuple[str, str, float]]
+    pairs: list[tuple[Kind, Kind, float]]
     sines: list[int]
 
     @classmethod
-    def of(cls, groups: list[tuple[str, float]]) -> "Harmonics":
-        """Of groups of sites, (ion, height)."""
+    def of(cls, groups: list[tuple[Kind, float]]) -> "Harmonics":
+        """Of groups of sites, (kind, height)."""
         pairs = sorted({cls.key(g, h)[0] for n, g in enumerate(groups) for h in groups[n:]})
         return cls(pairs, [n for n, pair in enumerate(pairs) if pair[2] > 0])
 
     @staticmethod
-    def key(one: tuple[str, float], other: tuple[str, float]) -> tuple[tuple[str, str, float], float]:
+    def key(one: tuple[Kind, float], other: tuple[Kind, float]) -> tuple[tuple[Kind, Kind, float], float]:
         """The pair that two groups belong to, and the sign of its sine."""
         rise = round(other[1] - one[1], 6)
         first, second = sorted((one[0], other[0]))
@@ -184,7 +188,7 @@ class Harmonics:
 
     def __call__(self, length: torch.Tensor, along: torch.Tensor) -> torch.Tensor:
         """Values (len, n) at |Q| and the component of Q along the flat direction (n,), 1/Å."""
-        factors = {ion: form_factor(ion, length) for ion in {ion for pair in self.pairs for ion in pair[:2]}}
+        factors = {kind: form_factor(kind[0], length, kind[1]) for kind in {k for pair in self.pairs for k in pair[:2]}}
         out = torch.empty(len(self), *length.shape, dtype=length.dtype, device=length.device)
         turns = {height: along * height for height in {pair[2] for pair in self.pairs} if height}
         cosines = {height: torch.cos(turn) for height, turn in turns.items()}
@@ -345,7 +349,7 @@ def _group_matrix(
     model: SpinModel, bosons: torch.Tensor, phases: NDArray, heights: NDArray[np.float64], bundles: Bundles
 ) -> tuple[torch.Tensor, list[int], Harmonics, torch.Tensor]:
     """What :class:`LayerTable` holds of T: bright, components, harmonics and the matrix."""
-    kinds = [(s.ion, round(float(h), 6)) for s, h in zip(model.sites, heights, strict=True)]
+    kinds = [((s.ion, s.orbital), round(float(h), 6)) for s, h in zip(model.sites, heights, strict=True)]
     groups = sorted(set(kinds))
     harmonics = Harmonics.of(groups)
     size = (bosons.real**2 + bosons.imag**2).sum((0, 1, 2))

@@ -166,7 +166,10 @@ class ModeSolver:
             q = torch.as_tensor(np.asarray(q, float))
         if q.shape[-1:] != (3,) or q.ndim > 2:
             raise StudyError(f"wave vectors have shape {tuple(q.shape)}; give (n_q, 3), in r.l.u.")
-        return q.to(self.device, torch.float64).reshape(-1, 3)
+        q = q.to(self.device, torch.float64).reshape(-1, 3)
+        if not len(q) or not bool(q.isfinite().all()):
+            raise StudyError("there are no wave vectors" if not len(q) else "a wave vector is not finite")
+        return q
 
     def check_values(self, values: ArrayLike | torch.Tensor) -> torch.Tensor:
         """Parameter values as a (..., n_parameters) tensor."""
@@ -250,9 +253,9 @@ def amplitudes(modes: Modes, include_form_factor: bool = True) -> torch.Tensor:
     weight = scale.expand(len(modes.q), -1)
     if include_form_factor:
         length = (modes.q @ torch.as_tensor(model.lattice.reciprocal, device=modes.q.device)).norm(dim=-1)
-        ions = sorted({s.ion for s in model.sites})
-        factors = torch.stack([form_factor(ion, length) for ion in ions], -1)
-        weight = weight * factors[:, [ions.index(s.ion) for s in model.sites]]
+        kinds = sorted({(s.ion, s.orbital) for s in model.sites})
+        factors = torch.stack([form_factor(ion, length, orbital) for ion, orbital in kinds], -1)
+        weight = weight * factors[:, [kinds.index((s.ion, s.orbital)) for s in model.sites]]
     # conj(W) = sum_i F_i sqrt(S_i / 2) (u_i* U_in + u_i V_in): small matrices (3, n_sites) on the left
     left = weight[:, None] * frames.T
     w = (left.conj() @ modes.u + left @ modes.v).mT.conj()

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ..hamiltonian import SpinModel
-from .modes import ModeSolver
+from .modes import ModeSolver, check_stable
 
 
 def zone_grid(model: SpinModel, points: int = 6) -> NDArray[np.float64]:
@@ -33,3 +33,14 @@ def is_stable(solver: ModeSolver, values: ArrayLike, points: int = 6) -> torch.T
     (...,) bool
     """
     return solver.solve(values, zone_grid(solver.model, points)).stable.all(-1)
+
+
+def require_minimum(solver: ModeSolver, values: ArrayLike, points: int = 6) -> None:
+    """Stop on a structure that is no minimum of the energy, judged on :func:`zone_grid`.
+
+    Raises
+    ------
+    InstabilityError
+        Naming the spin with the largest torque, or the first q at which the structure gives way.
+    """
+    check_stable(solver, values, solver.solve(values, zone_grid(solver.model, points)))
