@@ -90,6 +90,19 @@ def test_temperature_multiplies_intensities(run, square_file: Path) -> None:
     assert np.array(warm["intensities"]) == pytest.approx(np.array(cold["intensities"]) * factor)
 
 
+def test_share_of_the_orbital_moment(run, refuse: Refuse, square_file: Path, variant) -> None:
+    words = ["near", "--q", "0.4,0.3,0", "--json"]
+    plain = run("spinwaves", square_file, *words).json
+    found = run("spinwaves", variant(("spin = 1.0", "spin = 1.0\norbital = 0.3")), *words).json
+    length = 2 * np.pi * np.hypot(0.4, 0.3) / 4
+    ratio = float(form_factor("Mn2+", length, 0.3) / form_factor("Mn2+", length)) ** 2
+    assert found["energies_meV"] == plain["energies_meV"]
+    assert found["intensities"][0] == pytest.approx(ratio * np.array(plain["intensities"][0]))
+    assert ratio > 1.01
+    wrong = variant(('ion = "Mn2+"', 'ion = "Pr3+"\norbital = 0.3'))
+    assert "ion Pr3+ has no" in refuse("spinwaves", wrong, *words[:3])
+
+
 def test_powder_file_and_figure(run, square_file: Path, square, tmp_path: Path) -> None:
     path = tmp_path / "powder.h5"
     words = ["powder", square_file, "near", "-o", path, "--q-points", 4, "--energy-points", 20, "--q-from", 0.5]

@@ -91,7 +91,10 @@ class MagneticCellTable(Table):
 
 
 class SiteTable(Table):
-    """Sites that share an ion, a spin, a g-tensor, and a moment or a list of moments, one for each."""
+    """Sites that share an ion, a spin, a g-tensor, and a moment or a list of moments, one for each.
+
+    ``orbital`` is the share c of the orbital moment in the form factor <j0> + c <j2>.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
     ion: str
@@ -102,6 +105,7 @@ class SiteTable(Table):
     label: str | None = None
     full: bool = False
     g: GTensor | None = None
+    orbital: Annotated[float, Field(ge=-2, le=2)] = 0.0
 
     @model_validator(mode="after")
     def _one_way(self) -> "SiteTable":

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..crystal import Lattice
 from ..errors import StudyError
 from ..hamiltonian import FREE_SPIN, Site
-from ..spinwave.form_factor import j0_coefficients
+from ..spinwave.form_factor import j0_coefficients, j2_coefficients
 from ..symmetry import CifCrystal, Crystal, SpaceGroup, read_cif
 from .exchange import Frame
 from .expressions import linear
@@ -145,6 +145,11 @@ def build_cell(file: MagnetFile, folder: Path) -> MagneticCell:
             j0_coefficients(site.ion)
         except StudyError as error:
             raise Mistake(("sites", number, "ion"), str(error)) from None
+        try:
+            if site.orbital:
+                j2_coefficients(site.ion)
+        except StudyError as error:
+            raise Mistake(("sites", number, "orbital"), str(error)) from None
         if site.label is not None and cif is None:
             raise Mistake(("sites", number, "label"), "a label is one of a CIF; name the file with `cif`")
     if cif is None and file.space_group is None:
@@ -170,7 +175,7 @@ def build_cell(file: MagnetFile, folder: Path) -> MagneticCell:
             own = tables[kind_of(name)]
             full_name = name if not any(cell) else f"{name}@{','.join(map(str, cell))}"
             place = (position + cell) / supercell
-            sites.append(Site(full_name, own.ion, own.spin, (0, 0, 1), tuple(place.tolist()), tensor))
+            sites.append(Site(full_name, own.ion, own.spin, (0, 0, 1), tuple(place.tolist()), tensor, own.orbital))
     return MagneticCell(lattice, supercell, frame, tuple(sites), crystal, True)
 
 
@@ -262,7 +267,7 @@ def build_sites(tables: Sequence[SiteTable], operations: Sequence[Operation]) ->
         counts[template.name] = counts.get(template.name, 0) + 1
         g = FREE_SPIN if template.g is None else _g_rows(template.g)
         name = f"{template.name}.{counts[template.name]}"
-        sites.append(Site(name, template.ion, template.spin, (0, 0, 1), tuple(position), g))
+        sites.append(Site(name, template.ion, template.spin, (0, 0, 1), tuple(position), g, template.orbital))
 
     for number, table in enumerate(tables):
         for place, position in enumerate(table.positions):
