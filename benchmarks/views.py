@@ -5,14 +5,24 @@ python benchmarks/views.py [STUDY ...]
 
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from magnoscope.plot import plot_spectrum, save_figure
 from magnoscope.simulate import Simulator
 from magnoscope.studies import load_study, shipped
 
 torch.set_num_threads(1)
+
+
+def draw(folder: Path, names: list[str]) -> None:
+    """Figures of all models of studies, at their reference values."""
+    for study in map(load_study, names):
+        simulator = Simulator(study)
+        for model in study.classes:
+            save_figure(plot_spectrum(simulator(model), model), folder / f"{study.name}-{model}.png")
 
 
 def main() -> None:
@@ -39,4 +49,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--figures"]:
+        draw(Path(sys.argv[2]), sys.argv[3:])
+    else:
+        main()
