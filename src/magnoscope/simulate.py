@@ -83,7 +83,7 @@ class Sampling:
     components: int = 3
     corrections: int = 0
     layers: int = 16
-    across: int = 5
+    across: int = 6
 
     def finer(self) -> "Sampling":
         """About eight times the spots: a grid finer by half, twice the draws, less of the covariance in their spots."""

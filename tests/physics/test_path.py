@@ -180,7 +180,8 @@ def test_flat_band_has_the_place_and_width_of_the_resolution(square):
         around = signal[:, [point - 1, point + 1]].sum(0)
         fall = np.diff(np.log(around))[0] / np.diff(square.path.distances[[point - 1, point + 1]])[0]
         assert mean[point] == pytest.approx(20.0 - shown[0, 1] * fall, abs=0.03)
-        assert sigma[point] == pytest.approx(np.sqrt(shown[1, 1] + intrinsic**2 + bin_**2 / 12), rel=0.01)
+        # what is beyond 2.4 standard deviations of a spot counts as at the rim of its window
+        assert sigma[point] == pytest.approx(np.sqrt(shown[1, 1] + intrinsic**2 + bin_**2 / 12), rel=0.02)
 
 
 def test_without_resolution_a_band_is_where_its_modes_are(square, simulators):
