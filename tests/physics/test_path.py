@@ -167,7 +167,7 @@ def test_flat_band_stays_flat_and_keeps_its_intensity(method, width):
 def test_flat_band_has_the_place_and_width_of_the_resolution(square):
     # a box so wide that it does not select among the deviations
     wide = study_with(("across = 0.15", "across = 0.8"), ("width = 0.5", "width = 1.2"))
-    signal = Simulator(wide, "gaussian")("square", FLAT).signal[0, :, :, 0]
+    signal = Simulator(wide, "gaussian", Sampling(across=16))("square", FLAT).signal[0, :, :, 0]
     edges = square.energy_edges[0]
     energy = (edges[1:] + edges[:-1]) / 2
     mean = (signal * energy[:, None]).sum(0) / signal.sum(0)
