@@ -16,9 +16,43 @@ from magnoscope.reduce.binning import run_bins
 from magnoscope.reduce.symmetry import operations
 from magnoscope.simulate import Simulator
 from magnoscope.spectrum import Spectrum
-from magnoscope.studies import load_study
+from magnoscope.studies import load_study, parse_study
 from magnoscope.study import Study
 from magnoscope.views import PathView
+
+PATH = """
+name = "scan"
+lattice = { a = 4.0, b = 4.0, c = 8.0 }
+orientation = { u = [1, 0, 0], v = [0, 1, 0] }
+[[sites]]
+name = "Mn"
+ion = "Mn4+"
+spin = 1.0
+moment = [0, 0, 1]
+positions = [[0, 0, 0]]
+[models.chain.parameters]
+J = { reference = -2.0, prior = [-4, 0] }
+[[models.chain.bonds]]
+exchange = "J"
+between = [["Mn", "Mn"]]
+vectors = [[1, 0, 0]]
+[instrument]
+preset = "maps-v1"
+package = "S"
+sample_size_mm = [10, 10, 10]
+[[runs]]
+ei = 80
+frequency = 350
+energy_bin = 0.3
+[view]
+kind = "path"
+waypoints = [{ q = [1, 0, 0], label = "X" }, { q = [1.5, 0, 0], label = "M" }]
+points = [10]
+energies = { from = 4, to = 34, bins = 20 }
+across = 0.15
+normal = { direction = [0, 0, 1], width = 1.0 }
+"""
+"""A path along h of a magnet on a tetragonal cell."""
 
 
 @pytest.fixture(scope="module")
@@ -313,3 +347,29 @@ def test_not_yet_scaled_data_are_multiplied_by_ki_over_kf(pcsmo: Study, tmp_path
     assert np.nanmin(ratio) > low and np.nanmax(ratio) < high
     # a pixel holds a few energies: errors add in quadrature, signals do not
     np.testing.assert_allclose(images[1].error[3] / images[0].error[3], ratio, rtol=2e-3)
+
+
+def test_a_rotation_scan_becomes_a_cut_along_a_path(tmp_path: Path) -> None:
+    """A function of (Q, energy), seen by detectors at many crystal angles, averaged over the box of each pixel."""
+    study = parse_study(PATH)
+    view, array = study.path, detector_array(tubes=128, pixels=24)
+
+    def intensity(hkl: np.ndarray, energy: np.ndarray) -> np.ndarray:
+        band = 15 - 6 * np.cos(2 * np.pi * hkl[:, 0])
+        return np.exp(-(((energy - band) / 3) ** 2)) + 0.1
+
+    paths = []
+    for psi in np.arange(-110.0, -50.0, 1.5):
+        paths.append(tmp_path / f"{psi:g}.nxspe")
+        write_virtual_run(study, 0, intensity, array, paths[-1], bins=60, psi=float(psi))
+    reduced = reduce_runs(study, open_runs(paths, study)).spectrum
+    assert reduced.npix is not None
+    signal, seen = reduced.signal[0, :, :, 0], reduced.npix[0, :, :, 0] >= 3
+    assert seen.mean() > 0.5
+    edges = study.energy_edges[0]
+    energies = (edges[1:] + edges[:-1]) / 2
+    h = view.centres[:, 0]
+    expected = intensity(np.tile(np.stack([h, 0 * h, 0 * h], 1), (len(energies), 1)), np.repeat(energies, len(h)))
+    difference = (signal - expected.reshape(signal.shape))[seen]
+    assert np.sqrt(np.mean(difference**2)) < 0.05
+    assert abs(np.mean(difference)) < 0.01
