@@ -254,3 +254,34 @@ def test_a_changed_image_is_found(run, copy: Path) -> None:
     root["far/images"][9, 0, 0, 0, 0] = 1.0
     said = run("dataset", "verify", copy, "--sample", 0)
     assert said.status == 2 and "is damaged in 1 chunk (far from image 8)" in said.err
+
+
+def test_no_worker_is_left(run, words, tmp_path: Path, expected, monkeypatch) -> None:
+    """Processes that end and cannot be started again must not leave a build waiting for ever."""
+
+    class Closed:
+        @staticmethod
+        def nthreads() -> dict[str, int]:
+            return {}
+
+    def never() -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(building, "LONGEST_WITHOUT_WORKERS", 0.05)
+    with pytest.raises(building.NoWorkers):
+        building._patiently(Closed(), never, lonely=True)
+    tried = []
+
+    def late() -> str:
+        tried.append(1)
+        if len(tried) < 5:
+            raise TimeoutError
+        return "came"
+
+    assert building._patiently(Closed(), late, lonely=False) == "came"
+    with monkeypatch.context() as patch:
+        patch.setattr(building, "_patiently", lambda *rest: (_ for _ in ()).throw(building.NoWorkers))
+        outcome = run(*words)
+    assert outcome.status == 2 and "no worker is left after" in outcome.err and "safe in" in outcome.err
+    assert run(*words, "--json").json["done"] == {"near": PER_CLASS, "far": PER_CLASS}
+    assert_whole(tmp_path / "set.zarr", expected)

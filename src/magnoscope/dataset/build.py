@@ -25,6 +25,11 @@ SECONDS_BETWEEN_REPORTS = 10.0
 FEWEST_IN_FLIGHT = 16
 """Tasks handed to the scheduler at once, and three for each thread of the cluster if that is more."""
 
+PATIENCE = 5.0
+"""Seconds after which a wait for the scheduler is taken up anew."""
+LONGEST_WITHOUT_WORKERS = 60.0
+"""Seconds without any worker after which a local cluster is given up: its processes are not started again."""
+
 Report = Callable[[str], None]
 
 
@@ -164,7 +169,14 @@ def build(
             with dask_client(min(workers, len(todo)), scheduler) as client:
                 report(f"Dask dashboard: {dashboard(client)}")
                 progress.started = time.monotonic()
-                _collect(client, root, study, job, deque(todo), progress, path)
+                try:
+                    _collect(client, root, study, job, deque(todo), progress, path, lonely=scheduler is None)
+                except NoWorkers:
+                    raise DataError(
+                        f"no worker is left after {progress.done} of {progress.total} images: their processes ended "
+                        f"and could not be started again; the images so far are safe in {path}, run the same command "
+                        "again"
+                    ) from None
     return root
 
 
@@ -176,12 +188,16 @@ def _collect(
     todo: deque[tuple[int, range]],
     progress: Progress,
     path: Path,
+    lonely: bool,
 ) -> None:
-    """Hand tasks to the scheduler, a few for each thread at a time, and write what comes back."""
+    """Hand tasks to the scheduler, a few for each thread at a time, and write what comes back.
+
+    ``lonely``: no other workers than the first ones will ever come, as in a local cluster.
+    """
     safe = f"the images so far are safe in {path}"
-    for class_index, indices, future in _finished(client, job, todo):
+    for class_index, indices, future in _finished(client, job, todo, lonely):
         try:
-            chunk = future.result()
+            chunk = _patiently(client, lambda: future.result(timeout=PATIENCE), lonely)  # noqa: B023
         except CancelledError:
             raise DataError(
                 f"the Dask scheduler at {client.scheduler.address if client.scheduler else 'that address'} went away "
@@ -210,7 +226,43 @@ def _collect(
         progress.add(class_index, chunk)
 
 
-def _finished(client: Client, job: Job, todo: deque[tuple[int, range]]) -> Iterator[tuple[int, range, Any]]:
+class NoWorkers(Exception):
+    """There has been no worker for longer than it takes to start one."""
+
+
+def _patiently(client: Client, attempt: Callable[[], Any], lonely: bool) -> Any:
+    """What an attempt gives that times out while nothing has come yet.
+
+    Raises
+    ------
+    NoWorkers
+        If there are none, have been none for a while, and none will come.
+    """
+    last = time.monotonic()
+    while True:
+        try:
+            return attempt()
+        except TimeoutError:
+            now = time.monotonic()
+            if _threads(client):
+                last = now
+            elif lonely and now - last > LONGEST_WITHOUT_WORKERS:
+                raise NoWorkers from None
+
+
+def _next(ended: Any) -> Any:
+    """The next future that has ended; TimeoutError if none does for a while."""
+    until = time.monotonic() + PATIENCE
+    while not ended.has_ready():
+        if time.monotonic() > until:
+            raise TimeoutError
+        time.sleep(0.01)
+    return next(ended)
+
+
+def _finished(
+    client: Client, job: Job, todo: deque[tuple[int, range]], lonely: bool
+) -> Iterator[tuple[int, range, Any]]:
     """Tasks that have ended, (class index, image indices, future), while further ones are handed out."""
     running: dict[Any, tuple[int, range]] = {}
     ended = as_completed()
@@ -224,7 +276,7 @@ def _finished(client: Client, job: Job, todo: deque[tuple[int, range]]) -> Itera
             future = client.submit(run_task, job, *task, pure=False)
             running[future] = task
             ended.add(future)
-        future = next(ended)
+        future = _patiently(client, lambda: _next(ended), lonely)
         task = running.pop(future)
         yield *task, future
         future.release()
