@@ -111,6 +111,6 @@ def test_dzyaloshinskii_moriya_spiral(make_model):
     ("ion", "expected"), [("Mn3+", (0.94264, 0.79395, 0.60404)), ("Mn4+", (0.95036, 0.81763, 0.64154))]
 )
 def test_form_factors(ion, expected):
-    # International Tables for Crystallography C, table 4.4.5.2, <j0> at 1, 2 and 3 1/Å
+    # International Tables for Crystallography C, table 4.4.5.1 (3d ions), <j0> at 1, 2 and 3 1/Å
     values = form_factor(ion, torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64))
     assert_allclose(values, expected, rtol=0, atol=5.5e-6)
