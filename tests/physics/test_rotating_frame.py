@@ -64,8 +64,8 @@ def unrolled(model: SpinModel, times: int) -> SpinModel:
 
 
 def test_triangular_120_degrees(make_model):
-    # S = 1, J = 1 on 3 x 3 x 8 Å with gamma = 120 degrees, moments in the plane, k = (1/3, 1/3, 0): energies and S_perp
-    # of SpinW's tutorial 12 (S. Toth and B. Lake, J. Phys.: Condens. Matter 27, 166002 (2015))
+    # S = 1, J = 1 on 3 x 3 x 8 Å with gamma = 120 degrees, moments in the plane, k = (1/3, 1/3, 0): energies by
+    # the closed form in tests/reference/test_spin_waves.py, S_perp by an independent calculation
     bonds = [(0, 0, d, 1.0) for d in ((1, 0, 0), (0, 1, 0), (-1, -1, 0))]
     model = make_model(Lattice(3, 3, 8, 90, 90, 120), [((0, 0, 0), (0, 1, 0))], bonds)
     solver = ModeSolver(replace(model, propagation=(1 / 3, 1 / 3, 0), rotation_axis=(0, 0, 1)))

@@ -53,8 +53,9 @@ def test_square_antiferromagnet_spin_reduction(make_model):
 
 
 def test_triangular_120_degrees(make_model):
-    # Rotating-frame result for S = 1, J = 1 on 3 x 3 x 8 Å with gamma = 120 degrees, q = (0.1, 0.2, 0): energies and
-    # S_perp per site (SpinW's tutorial 12; S. Toth and B. Lake, J. Phys.: Condens. Matter 27, 166002 (2015)).
+    # S = 1, J = 1 on 3 x 3 x 8 Å with gamma = 120 degrees, q = (0.1, 0.2, 0): w = 3 J S sqrt((1 - g)(1 + 2 g)),
+    # g = (cos 2 pi h + cos 2 pi k + cos 2 pi (h + k)) / 3 (Th. Jolicoeur and J. C. Le Guillou, Phys. Rev. B 40, 2727
+    # (1989)), at q, q + k and q - k; S_perp per site by an independent calculation in the rotating frame.
     # Here the sqrt(3) x sqrt(3) cell 2a + b, -a + b, whose three modes at q are those of the rotating frame at q and
     # q -+ k, k = (1/3, 1/3): the same three energies, and three times the intensity for three sites.
     positions = [(0, 0, 0), (1 / 3, 2 / 3, 0), (2 / 3, 1 / 3, 0)]

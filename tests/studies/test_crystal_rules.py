@@ -216,7 +216,7 @@ def test_turning_structure_of_a_symmetric_crystal() -> None:
     assert_allclose(folded.sites[1].moment, (-0.5, np.sqrt(3) / 2, 0), atol=1e-9)
     q = [[0.1, 0.2, 0.0]]
     many, three = energies(folded, q)[0], energies(rotating, q)[0]
-    # published: 3.1808857, 3.0482344, 2.1424829 (S. Toth and B. Lake, J. Phys.: Condens. Matter 27, 166002 (2015))
+    # 3 J S sqrt((1 - g)(1 + 2 g)) at q and q +- k, as in tests/reference/test_spin_waves.py
     assert_allclose(three, [3.1808857, 3.0482344, 2.1424829], atol=2e-6)
     for energy in three:
         assert np.abs(many - energy).min() < 1e-6
