@@ -40,13 +40,7 @@ def solve_half(
     stable : (...,) bool
         False where the classical state is no energy minimum; energies and vectors there are NaN.
     """
-    eye = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
-    raised = a + shift * eye
-    low, positive = _cholesky(raised + b)
-    square, y = torch.linalg.eigh(low.mH @ (raised - b) @ low)
-    stable = positive & (square[..., 0] >= -STABILITY_TOLERANCE)
-    energies = square.clamp_min(shift**2).sqrt().flip(-1)
-    y = y.flip(-1) / 2
+    energies, y, low, stable = _half(a, b, shift)
     root = energies.sqrt()[..., None, :]
     total = torch.linalg.solve_triangular(low.mH, y * root, upper=True)  # (u + v) / 2
     difference = low @ (y / root)  # (u - v) / 2
@@ -58,13 +52,63 @@ def solve_full(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Energies and eigenvectors of the full problem; as :func:`solve_half`, from h (..., 2n, 2n)."""
     n = h.shape[-1] // 2
-    eye = torch.eye(2 * n, dtype=h.dtype, device=h.device)
-    low, stable = _cholesky(h + shift * eye)
-    metric = torch.cat([torch.ones(n), -torch.ones(n)]).to(h)
-    energies, y = torch.linalg.eigh(low.mH @ (metric[:, None] * low))
-    energies, y = energies[..., n:].flip(-1), y[..., n:].flip(-1)
+    energies, y, low, stable = _full(h, shift)
     vectors = torch.linalg.solve_triangular(low.mH, y * energies.clamp_min(0).sqrt()[..., None, :], upper=True)
     return _where_stable(energies, vectors[..., :n, :], vectors[..., n:, :], stable)
+
+
+def project_half(
+    a: torch.Tensor, b: torch.Tensor, left: torch.Tensor, right: torch.Tensor, shift: float = DEFAULT_SHIFT
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """``left @ u + right @ v`` of :func:`solve_half`, without making u and v.
+
+    Parameters
+    ----------
+    a, b : (..., n, n) complex, meV
+    left, right : (..., m, n) complex
+        A few rows, such as the components of the magnetisation.
+
+    Returns
+    -------
+    energies : (..., n) meV, falling
+    rows : (..., m, n)
+    stable : (...,) bool
+        False where the classical state is no energy minimum; the others mean nothing there.
+    """
+    energies, y, low, stable = _half(a, b, shift)
+    root = energies.sqrt()[..., None, :]
+    total = torch.linalg.solve_triangular(low.mH, left + right, upper=True, left=False) @ y
+    difference = ((left - right) @ low) @ y
+    return energies, total * root + difference / root, stable
+
+
+def project_full(
+    h: torch.Tensor, left: torch.Tensor, right: torch.Tensor, shift: float = DEFAULT_SHIFT
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """``left @ u + right @ v`` of :func:`solve_full`; as :func:`project_half`, from h (..., 2n, 2n)."""
+    energies, y, low, stable = _full(h, shift)
+    rows = torch.linalg.solve_triangular(low.mH, torch.cat([left, right], -1), upper=True, left=False) @ y
+    return energies, rows * energies.clamp_min(0).sqrt()[..., None, :], stable
+
+
+def _half(
+    a: torch.Tensor, b: torch.Tensor, shift: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Energies, half the eigenvectors of w^2, the factor of A + B, and where the state is stable."""
+    raised = a + shift * torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
+    low, positive = _cholesky(raised + b)
+    square, y = torch.linalg.eigh(low.mH @ ((raised - b) @ low))
+    stable = positive & (square[..., 0] >= -STABILITY_TOLERANCE)
+    return square.clamp_min(shift**2).sqrt().flip(-1), y.flip(-1) / 2, low, stable
+
+
+def _full(h: torch.Tensor, shift: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Energies, eigenvectors of L^H g L with h = L L^H, L, and where the state is stable."""
+    n = h.shape[-1] // 2
+    low, stable = _cholesky(h + shift * torch.eye(2 * n, dtype=h.dtype, device=h.device))
+    metric = torch.cat([torch.ones(n), -torch.ones(n)]).to(h)
+    energies, y = torch.linalg.eigh(low.mH @ (metric[:, None] * low))
+    return energies[..., n:].flip(-1), y[..., n:].flip(-1), low, stable
 
 
 def _cholesky(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

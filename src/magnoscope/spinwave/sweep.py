@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from ..hamiltonian import SpinModel
 from .modes import ModeSolver, s_perp
+from .projection import Projection
 
 
 @dataclass(frozen=True)
@@ -63,16 +64,32 @@ def band_intensities(
     stable = torch.empty(len(q), dtype=torch.bool, device=q.device)
     size = chunk or solver.chunk
 
+    bands = Projection(solver, include_form_factor) if solver.model.propagation is None else None
+
     def work(begin: int) -> None:
         here = slice(begin, begin + size)
-        modes = solver.solve(values, q[here], in_order=False)
-        energies[here], order = modes.energies.sort(-1, descending=True)
-        intensities[here] = s_perp(modes, include_form_factor).gather(-1, order)
-        stable[here] = modes.stable
+        if bands is None:
+            modes = solver.solve(values, q[here])
+            found, strength, stable[here] = modes.energies, s_perp(modes, include_form_factor), modes.stable
+        else:
+            found, strength, stable[here] = bands.solve(values, q[here])
+        energies[here], order = found.sort(-1, descending=True)
+        intensities[here] = strength.gather(-1, order)
 
-    with torch.no_grad(), one_core_each(), ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(work, range(0, len(q), size)):
-            pass
+    begins = range(0, len(q), size)
+    with torch.no_grad(), one_core_each():
+        if threads == 1:  # a new thread's memory comes from the system page by page
+            for begin in begins:
+                work(begin)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                for _ in pool.map(work, begins):
+                    pass
+    if bool((solver.linear.tilts(values) > solver.tilt_tolerance).any()):
+        stable[:] = False
+    unstable = ~stable
+    if bool(unstable.any()):
+        energies[unstable] = intensities[unstable] = float("nan")
     return BandIntensities(solver.model, q, energies, intensities, stable)
 
 
