@@ -7,16 +7,17 @@ PYTHON is the interpreter of another environment that has those programs:
     python3 -m venv others && others/bin/pip install --pre pyspinw==1.1.0b2 magnopy==0.6.1
     python benchmarks/other_programs.py --with others/bin/python
 
-(The package is called pyspinw; the one called spinw is another program.) Prints for every magnet the largest
-difference of a mode's energy in meV and, where the program has intensities, of the intensity summed over modes that are
-closer than 1e-4 meV, per magnetic cell, each over 60 random wave vectors. magnopy has no intensities and no rotating
-frame. pyspinw's Q is minus the momentum handed to the sample: the last lines show it against an exact calculation.
+(The package is called pyspinw and has pre-releases only; spinw 3.2.0 and 4.0.0 are another program.) Prints for every
+magnet the largest difference of a mode's energy in meV and, where the program has intensities, of the intensity summed
+over modes that are closer than 1e-4 meV, per magnetic cell, each over 60 random wave vectors. magnopy has no
+intensities and no rotating frame. pyspinw's Q is minus the momentum handed to the sample: the last lines show it
+against an exact calculation.
 """
 
 import argparse
 
 import numpy as np
-from spin_wave_models import build, compared, dm, elsewhere
+from spin_wave_models import build, compared, dm, elsewhere, versions
 
 from magnoscope.crystal import Lattice
 from magnoscope.spinwave import ModeSolver, band_intensities
@@ -81,6 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--with", dest="python", required=True, help="the Python of the environment with the programs")
     arguments = parser.parse_args()
+    print(versions(arguments.python), end="\n\n")
     print("| magnet | sites | highest mode, meV | magnopy at Q | pyspinw at -Q | S_perp | pyspinw at Q | S_perp |")
     print("|---|---|---|---|---|---|---|---|")
     for model, values in compared():

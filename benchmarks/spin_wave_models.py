@@ -79,8 +79,8 @@ def canted_square() -> SpinModel:
     return build("canted XXZ, easy plane", Lattice(5, 5, 7), sites, bonds, spin, np.diag([0, 0, plane]), (0, 0, field))
 
 
-def triclinic() -> SpinModel:
-    """Two spin lengths on a triclinic cell, full exchange matrices, moments along their common axis z."""
+def triclinic(name: str = "triclinic, S = 3/2 and 2", spins: tuple[float, float] = (1.5, 2.0)) -> SpinModel:
+    """Two sites on a triclinic cell, full exchange matrices, moments along their common axis z."""
     rng = np.random.default_rng(3)
     bonds = []
     for start, end, d in [
@@ -95,7 +95,7 @@ def triclinic() -> SpinModel:
         bonds.append((start, end, d, matrix))
     sites = [((0.1, 0.2, 0), (0, 0, 1)), ((0.6, 0.4, 0.3), (0, 0, 1))]
     single = np.array([[0.1, 0.05, 0], [0.05, 0, 0], [0, 0, -0.3]])
-    return build("triclinic, full matrices", Lattice(3.2, 4.1, 7.3, 80, 97, 112), sites, bonds, [1.5, 2.0], single)
+    return build(name, Lattice(3.2, 4.1, 7.3, 80, 97, 112), sites, bonds, spins, single)
 
 
 def triangular() -> SpinModel:
@@ -132,7 +132,9 @@ def spiral(field: float = 0.0) -> SpinModel:
 def compared() -> list[tuple[SpinModel, np.ndarray]]:
     """Models and parameter values."""
     study = load_study("pcsmo")
-    own = [kitaev_honeycomb(), dm_honeycomb(), canted_square(), triclinic(), triangular(), spiral(), spiral(2.0)]
+    own = [kitaev_honeycomb(), dm_honeycomb(), canted_square()]
+    # alike but for the spin lengths: pyspinw agrees on the second only
+    own += [triclinic(), triclinic("triclinic, S = 3/2", (1.5, 1.5)), triangular(), spiral(), spiral(2.0)]
     return [(m, np.zeros(0)) for m in own] + [(m, m.reference) for m in study.models.values()]
 
 
@@ -157,6 +159,16 @@ def document(model: SpinModel, values: np.ndarray, q: np.ndarray) -> dict:
         "rotation_axis": model.rotation_axis,
         "q": (np.asarray(q) * model.supercell).tolist(),
     }
+
+
+def versions(python: str) -> str:
+    """Names and versions of the other programs, as installed beside that Python."""
+    code = (
+        "from importlib.metadata import version as v; print(', '.join(f'{n} {v(n)}' for n in ('pyspinw', 'magnopy')))"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    run = subprocess.run([python, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    return run.stdout.strip()
 
 
 def elsewhere(

@@ -1,11 +1,12 @@
 """Time and memory of energies with S_perp for 1, 4, 16 and 64 sites, beside pyspinw and beside the bare eigenproblem.
 
-usage: python benchmarks/spinwave.py [--with PYTHON] [--threads N] [--million] [--only WORD]
+usage: python benchmarks/spinwave.py [--with PYTHON] [--threads N] [--million] [--only WORD] [--rounds N]
 
 PYTHON is the interpreter of an environment that has pyspinw (see other_programs.py). Microseconds of processor time for
-a wave vector, the fastest of five runs, both programs on one core, one after the other for every magnet (--only those
-with WORD in their names). "floor" is torch.linalg.eigh alone on as many matrices of the size that is solved. --threads
-adds a wall-clock figure for that many cores, --million the peak memory of a million wave vectors.
+a wave vector, both programs on one core, one after the other: each round takes the fastest of three runs of both and
+their ratio; the table has the medians over the rounds, and the range of the ratio. --only takes magnets with WORD in
+their names. "floor" is torch.linalg.eigh alone on as many matrices of the size that is solved. --threads adds
+wall-clock figures for that many cores, --million the time and peak memory of a million wave vectors.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from magnoscope.hamiltonian import Bond, SpinModel
 from magnoscope.spinwave import ModeSolver, band_intensities
 from magnoscope.studies import load_study
 
-RUNS = 5
+RUNS = 3
 
 
 def irregular(number: int, twist: float) -> SpinModel:
@@ -103,56 +104,75 @@ def floor(solver: ModeSolver, values: np.ndarray, q: np.ndarray) -> float:
     return fastest(lambda: [torch.linalg.eigh(p) for p in parts])[0]
 
 
+def compare(model: SpinModel, python: str | None, rounds: int, threads: int) -> list[str]:
+    """A row of the table."""
+    # as many as fill the chunks; of the slower program fewer, but enough to hide what it does once
+    q = np.random.default_rng(0).uniform(-1, 1, (max(200, 32000 // len(model.sites)), 3))
+    few = q[: max(50, 8000 // len(model.sites))] if len(model.sites) < 64 else q[:50]
+    solver, values = ModeSolver(model), model.reference
+    if not bool(solver.solve(values, q[:50]).stable.all()):
+        raise SystemExit(f"{model.name} with {len(model.sites)} sites is not stable")
+    ours, least, other = np.zeros((3, rounds))
+    for i in range(rounds):
+        if python:
+            theirs = elsewhere(python, "pyspinw", model, values, few, RUNS)
+            other[i] = theirs["processor"] / len(few) * 1e6
+        ours[i] = fastest(partial(band_intensities, solver, values, q))[0] / len(q) * 1e6
+        least[i] = floor(solver, values, q) / len(q) * 1e6
+    blocks, size = (1, *solver.reduced.shape[1:]) if len(solver.reduced.shape) == 2 else solver.reduced.shape[:2]
+    size *= 1 if solver.half_size else 2
+    row = [model.name, str(len(model.sites)), f"{blocks} of {size} x {size}"]
+    row += [f"{np.median(ours):.1f}", f"{np.median(least):.1f}", f"{np.median(ours / least):.1f}"]
+    ratio = other / ours
+    row += [f"{np.median(other):.0f}", f"{np.median(ratio):.1f}", f"{ratio.min():.1f} to {ratio.max():.1f}"]
+    if threads > 1:
+        wall = fastest(partial(band_intensities, solver, values, q, threads=threads))[1] / len(q) * 1e6
+        row.append(f"{wall:.1f}")
+        if python:
+            many = elsewhere(python, "pyspinw", model, values, few, RUNS, threads)
+            row.append(f"{float(many['wall']) / len(few) * 1e6:.0f}")
+    return row
+
+
+def million(model: SpinModel, threads: int) -> None:
+    """Time and peak memory of many wave vectors, before anything else has used any."""
+    solver = ModeSolver(model)
+    q = np.random.default_rng(0).uniform(-1, 1, (1_000_000, 3))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    begun, spent = time.perf_counter(), time.process_time()
+    band_intensities(solver, model.reference, q, threads=threads)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    wall, used = time.perf_counter() - begun, time.process_time() - spent
+    print(
+        f"1,000,000 q of {len(model.sites)} sites ({model.name}), {threads} threads: {wall:.0f} s, processor", end=" "
+    )
+    print(f"{used:.0f} s; peak memory {peak:.0f} MiB, {before:.0f} MiB before\n", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--with", dest="python", help="the Python of an environment with pyspinw")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", default="", metavar="WORD")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--million", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     pcsmo = load_study("pcsmo").models["goodenough"]
     dimer = load_study("pcsmo").models["dimer"]
+    if arguments.million:
+        million(pcsmo, arguments.threads)
     cases = [pcsmo, dimer, with_dm(pcsmo, 0.05), doubled(pcsmo)]
     cases += [irregular(n, t) for t in (0.0, 0.2) for n in (1, 4, 16, 64)]
-    cases = [m for m in cases if arguments.only in m.name]
-    print("| magnet | sites | problem | ours, us per q | floor | above it | pyspinw, us per q | ratio |", end="")
-    print(f" {arguments.threads} cores, wall | pyspinw |" if arguments.threads > 1 else "")
-    print("|---|---|---|---|---|---|---|---|" + "---|---|" * (arguments.threads > 1))
+    print(
+        "| magnet | sites | problem | ours, us per q | floor | above it | pyspinw, us per q | ratio | range |", end=""
+    )
+    print(f" ours, {arguments.threads} cores, wall | pyspinw |" if arguments.threads > 1 else "")
+    print("|---|---|---|---|---|---|---|---|---|" + "---|---|" * (arguments.threads > 1))
     for model in cases:
-        q = np.random.default_rng(0).uniform(-1, 1, (max(100, 16000 // len(model.sites)), 3))
-        solver, values = ModeSolver(model), model.reference
-        if not bool(solver.solve(values, q[:50]).stable.all()):
-            raise SystemExit(f"{model.name} with {len(model.sites)} sites is not stable")
-        few = q[: max(50, 2000 // len(model.sites))]
-        theirs = elsewhere(arguments.python, "pyspinw", model, values, few, RUNS) if arguments.python else None
-        ours = fastest(partial(band_intensities, solver, values, q))[0] / len(q) * 1e6
-        least = floor(solver, values, q) / len(q) * 1e6
-        blocks, size = (1, *solver.reduced.shape[1:]) if len(solver.reduced.shape) == 2 else solver.reduced.shape[:2]
-        size *= 1 if solver.half_size else 2
-        row = [model.name, len(model.sites), f"{blocks} of {size} x {size}", f"{ours:.1f}", f"{least:.1f}"]
-        row.append(f"{ours / least:.1f}")
-        if theirs is not None:
-            other = float(theirs["processor"]) / len(few) * 1e6
-            row += [f"{other:.0f}", f"{other / ours:.1f}"]
-        else:
-            row += ["", ""]
-        if arguments.threads > 1:
-            wall = fastest(partial(band_intensities, solver, values, q, threads=arguments.threads))[1] / len(q) * 1e6
-            row.append(f"{wall:.1f}")
-            if arguments.python:
-                many = elsewhere(arguments.python, "pyspinw", model, values, few, RUNS, arguments.threads)
-                row.append(f"{float(many['wall']) / len(few) * 1e6:.0f}")
-        print("| " + " | ".join(str(x) for x in row) + " |", flush=True)
-    if arguments.million:
-        solver = ModeSolver(pcsmo)
-        q = np.random.default_rng(0).uniform(-1, 1, (1_000_000, 3))
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        begun = time.perf_counter()
-        band_intensities(solver, pcsmo.reference, q, threads=arguments.threads)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        seconds = time.perf_counter() - begun
-        print(f"\n1,000,000 q of 16 sites: {seconds:.0f} s; peak memory {peak:.0f} MiB, before {before:.0f} MiB")
+        if arguments.only in model.name:
+            row = compare(model, arguments.python, arguments.rounds, arguments.threads)
+            print("| " + " | ".join(row) + " |", flush=True)
 
 
 if __name__ == "__main__":

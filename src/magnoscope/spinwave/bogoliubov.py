@@ -40,9 +40,10 @@ def solve_half(
     stable : (...,) bool
         False where the classical state is no energy minimum; energies and vectors there are NaN.
     """
-    energies, y, low, stable = _half(a, b, shift)
+    energies, y, low, high, stable = _half(a, b, shift)
+    energies, y = energies.flip(-1), y.flip(-1) / 2
     root = energies.sqrt()[..., None, :]
-    total = torch.linalg.solve_triangular(low.mH, y * root, upper=True)  # (u + v) / 2
+    total = torch.linalg.solve_triangular(high, y * root, upper=True)  # (u + v) / 2
     difference = low @ (y / root)  # (u - v) / 2
     return _where_stable(energies, total + difference, total - difference, stable)
 
@@ -70,15 +71,15 @@ def project_half(
 
     Returns
     -------
-    energies : (..., n) meV, falling
+    energies : (..., n) meV, rising
     rows : (..., m, n)
     stable : (...,) bool
         False where the classical state is no energy minimum; the others mean nothing there.
     """
-    energies, y, low, stable = _half(a, b, shift)
+    energies, y, low, high, stable = _half(a, b, shift)
     root = energies.sqrt()[..., None, :]
-    total = torch.linalg.solve_triangular(low.mH, left + right, upper=True, left=False) @ y
-    difference = ((left - right) @ low) @ y
+    total = torch.linalg.solve_triangular(high, (left + right) / 2, upper=True, left=False) @ y
+    difference = ((left - right) / 2 @ low) @ y
     return energies, total * root + difference / root, stable
 
 
@@ -93,13 +94,14 @@ def project_full(
 
 def _half(
     a: torch.Tensor, b: torch.Tensor, shift: float
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Energies, half the eigenvectors of w^2, the factor of A + B, and where the state is stable."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Energies (rising), eigenvectors of w^2, L and L^H of A + B = L L^H, and where the state is stable."""
     raised = a + shift * torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
     low, positive = _cholesky(raised + b)
-    square, y = torch.linalg.eigh(low.mH @ ((raised - b) @ low))
+    high = low.mH.resolve_conj()
+    square, y = torch.linalg.eigh(high @ ((raised - b) @ low))
     stable = positive & (square[..., 0] >= -STABILITY_TOLERANCE)
-    return square.clamp_min(shift**2).sqrt().flip(-1), y.flip(-1) / 2, low, stable
+    return square.clamp_min(shift**2).sqrt(), y, low, high, stable
 
 
 def _full(h: torch.Tensor, shift: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -61,8 +61,8 @@ class Projection:
         Returns
         -------
         energies, intensities : (n_q, n_modes)
-            meV, and per magnetic cell in spin squared; falling within each block. They mean nothing where the state is
-            not stable.
+            meV, and per magnetic cell in spin squared; in the order of the blocks. They mean nothing where the
+            state is not stable.
         stable : (n_q,) bool
         """
         solver = self.solver
@@ -76,10 +76,11 @@ class Projection:
             h = solver.reduced.matrix(values, cartesian)
             energies, w, stable = project_full(h.reshape(*shape, h.shape[-1]), left, right, solver.shift)
         unit = torch.nn.functional.normalize(cartesian, dim=-1, eps=1e-12) @ self.axes.T
-        parts = torch.view_as_real(w)  # (n_q, block, component, mode, 2)
-        along = (parts * unit[:, None, :, None, None]).sum(-3)
-        strength = parts.square().sum((-3, -1)) - along.square().sum(-1)
-        return energies.flatten(1), strength.flatten(1), stable.all(-1)
+        # component by component: sums over short axes are slow
+        parts = torch.view_as_real(w).unbind(2)
+        along = sum(x * part for x, part in zip(unit.T[:, :, None, None, None], parts, strict=True))
+        strength = sum(part.square() for part in parts) - along.square()
+        return energies.flatten(1), strength.sum(-1).flatten(1), stable.all(-1)
 
     def _rows(self, cartesian: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows that U and V of the blocks are multiplied by, each (n_q, n_blocks, n_components, size)."""
