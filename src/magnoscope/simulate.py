@@ -20,6 +20,7 @@ from .crossings import Layers, seen_modes
 from .errors import StudyError
 from .hamiltonian import SpinModel
 from .machine import one_thread
+from .resolution.coarse import record_coarse
 from .resolution.coverage import coverage
 from .resolution.kinematics import Scan
 from .resolution.landing import Bins, Tile
@@ -74,6 +75,8 @@ class Sampling:
     across : int
         Points in each of the two directions across a path, as many again for three magnetic zones that the box spans
         (paths only).
+    coarse_points : int
+        Points along each side of a slice (``gaussian-coarse`` only).
     """
 
     zone_points: int = 20
@@ -84,6 +87,7 @@ class Sampling:
     corrections: int = 0
     layers: int = 16
     across: int = 6
+    coarse_points: int = 80
 
     def finer(self) -> "Sampling":
         """About eight times the spots: a grid finer by half, twice the draws, less of the covariance in their spots."""
@@ -96,6 +100,7 @@ class Sampling:
             corrections=2 * self.corrections,
             layers=-(-3 * self.layers // 2),
             across=-(-3 * self.across // 2),
+            coarse_points=-(-3 * self.coarse_points // 2),
         )
 
 
@@ -133,7 +138,10 @@ class Simulator:
     def _prepare(self) -> None:
         """What does not depend on the model's parameters."""
         study = self.study
-        self.grid = tuple(_fine_axis(axis, study, self.sampling.zone_points) for axis in study.maps.axes)
+        if self.resolution == "gaussian-coarse":
+            self.grid = tuple(_coarse_axis(axis, self.sampling.coarse_points) for axis in study.maps.axes)
+        else:
+            self.grid = tuple(_fine_axis(axis, study, self.sampling.zone_points) for axis in study.maps.axes)
         x, y = np.meshgrid(*self.grid, indexing="ij")
         self._x, self._y = torch.as_tensor(x.ravel()), torch.as_tensor(y.ravel())
         self._steps = (float(self.grid[0][1] - self.grid[0][0]), float(self.grid[1][1] - self.grid[1][0]))
@@ -244,8 +252,12 @@ class Simulator:
             seen = [self._layered(tables, slopes, plan) for plan in self._plans]
         out = []
         for plan, peaks in zip(self._plans, seen, strict=True):
-            buffer = plan.tile.empty()
             peaks = replace(peaks, weight=peaks.weight * self.study.intensity.factor(peaks.energy, plan.run.ei))
+            if self.resolution == "gaussian-coarse":
+                shape = len(self.grid[0]), len(self.grid[1])
+                out.append(record_coarse(peaks, self._cells, shape, plan.spread, plan.tile))
+                continue
+            buffer = plan.tile.empty()
             record(peaks, self._cells, plan.spread, plan.tile, self.sampling.corrections, buffer)
             # differences of draws may leave a trace below zero
             out.append(plan.tile.inner(buffer).double().clamp_min(0) / plan.tile.energy.width)
@@ -328,6 +340,12 @@ def _fine_axis(axis: Axis, study: Study, zone_points: int) -> np.ndarray:
     beyond = MARGIN * (axis.stop - axis.start) / 2 + axis.width / 2
     low, high = np.floor((axis.start - beyond) / step), np.ceil((axis.stop + beyond) / step)
     return np.arange(low, high + 1) * step
+
+
+def _coarse_axis(axis: Axis, points: int) -> np.ndarray:
+    """Grid along an axis of the view without a margin: centres of as many equal parts of what its pixels span."""
+    step = axis.width * axis.points / points
+    return axis.start - axis.width / 2 + (np.arange(points) + 0.5) * step
 
 
 def _zone(direction: np.ndarray, supercell: tuple[int, int, int]) -> float:

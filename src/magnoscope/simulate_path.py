@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from .errors import StudyError
 from .resolution.landing import Bins, Spots, Tile
 from .resolution.path_spread import SIDES, WHOLE, PathSpread, cut, make_path_spread, paired_draws
 from .resolution.setting import segment_axes
@@ -91,6 +92,10 @@ class PathSimulator(Simulator):
     def _prepare(self) -> None:
         """Grids of all segments, and the resolution of every run near them."""
         path = self.study.path
+        if self.resolution == "gaussian-coarse":
+            raise StudyError(
+                f"the view of study {self.study.name} is a path in Q; gaussian-coarse is for maps, use gaussian"
+            )
         self._grids, self._cuts = [], []
         for segment in range(len(path.segments)):
             grid = self._grid(segment)
@@ -139,7 +144,7 @@ class PathSimulator(Simulator):
             number = int(np.ceil(self.sampling.across * (1 + 2 * reach / (3 * zone))))
             # points closer than the resolution, or than the fine points along the path, tell nothing new
             number = min(number, max(1, int(np.ceil(2 * reach / max(1.2 * blur, 0.5 * step)))))
-            nodes.append((np.arange(number) + 0.5) / number * 2 * reach - reach)
+            nodes.append(_points_across(2 * reach / number, half[-1], reach))
         start = study.lattice.to_cartesian(piece.start)
         offsets = np.stack(np.meshgrid(along, *nodes, indexing="ij"), -1).reshape(-1, 3)
         q = (start + offsets @ axes) @ np.linalg.inv(reciprocal)
@@ -292,6 +297,18 @@ class PathSimulator(Simulator):
             left[:, 3, 3].clamp_min(1e-8),
         )
         one.tile.add(spots, buffer)
+
+
+def _points_across(step: float, half: float, reach: float) -> np.ndarray:
+    """Points (n,) across a box of half width ``half``, out to ``reach`` or a little beyond, at most ``step`` apart.
+
+    A box wider than that holds a whole number of steps. However far the resolution moves them, as many points then lie
+    inside, and the box does not select among the deviations of a band without dispersion.
+    """
+    if step < 2 * half:
+        step = 2 * half / np.ceil(2 * half / step - 1e-9)
+    number = max(1, int(np.ceil(2 * reach / step - 1e-9)))
+    return (np.arange(number) - (number - 1) / 2) * step
 
 
 def _in_box(

@@ -348,3 +348,45 @@ def test_pixels_far_smaller_than_the_resolution():
     coarse = Simulator(study_with(slices=60), "gaussian")("sheets").signal
     together = fine.reshape(fine.shape[0], 60, 4, *fine.shape[2:]).mean(2)
     assert relative(together, coarse) < 0.02
+
+
+COARSE = Sampling(coarse_points=42)  # two on each side of a pixel
+
+
+def test_coarse_method_sums_over_the_points_of_its_grid(sheets):
+    sheets = replace(sheets, intrinsic_width=3.0)  # the slice's centre is 2.5 meV from the modes
+    signal = Simulator(sheets, "gaussian-coarse", COARSE).signal("sheets", sheets.models["sheets"].values(FLAT_BAND))
+    setting, scan = run_setting(sheets, 0)
+    points, step = COARSE.coarse_points, 2.1 / COARSE.coarse_points
+    grid = -1.05 + (np.arange(points) + 0.5) * step
+    x, y = (torch.as_tensor(a.ravel()) for a in np.meshgrid(grid, grid, indexing="ij"))
+    q = torch.stack([x, y, scan.hidden(x, y, torch.full_like(x, 20.0))], -1)
+    modes = ModeSolver(sheets.models["sheets"]).solve(sheets.models["sheets"].values(FLAT_BAND), q)
+    weight = s_perp(modes).sum(-1).nan_to_num().numpy().reshape(points, points)
+    to_view = np.eye(4)
+    to_view[:3, :3] = np.linalg.inv(scan.view).T
+    known = [int(n * points / 8) + points // 16 for n in range(8)]
+    centre = 22.5  # the modes are at 20
+    found = 0.0
+    for row, column in ((24, 18), (24, 19), (25, 18), (25, 19)):
+        for i, j in np.ndindex(13, 13):
+            i, j = row + i - 6, column + j - 6
+            place = [grid[known[n * 8 // points]] for n in (i, j)]
+            at = scan.q_spectrometer([place[0]], [place[1]], [centre])
+            whole = to_view @ covariance(setting, at, np.array([centre]))[0] @ to_view.T
+            whole[3, 3] += (sheets.intrinsic_width / FWHM_PER_SIGMA) ** 2
+            away = np.array([(row - i) * step, (column - j) * step, centre - 20.0])
+            square = away @ np.linalg.solve(whole[np.ix_([0, 1, 3], [0, 1, 3])], away)
+            found += weight[i, j] * np.exp(-square / 2) * step**2 / (2 * np.pi) / 4
+    assert found > 0.1 * signal.max()
+    assert found == pytest.approx(signal[0, 3, 12, 9], rel=0.01)
+
+
+def test_coarse_method_counts_the_volume_of_the_resolution(sheets):
+    totals = {}
+    for method in ("gaussian", "gaussian-coarse"):
+        for width in (4.0, 8.0):  # twice as wide, by far the widest thing in energy
+            one = Simulator(replace(sheets, intrinsic_width=width), method, COARSE)
+            totals[method, width] = integral(one("sheets", FLAT_BAND))
+    assert totals["gaussian", 8.0] == pytest.approx(totals["gaussian", 4.0], rel=0.05)
+    assert totals["gaussian-coarse", 8.0] == pytest.approx(2 * totals["gaussian-coarse", 4.0], rel=0.15)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from magnoscope.dataset.coverage import random_coverage
 from magnoscope.errors import StudyError
 from magnoscope.instrument import Bank, Coverage, load_spectrometer
 from magnoscope.resolution.coverage import coverage
@@ -52,6 +53,15 @@ def test_a_study_may_ask_for_it():
     assert np.isnan(spectrum.signal[~spectrum.valid]).all()
     assert np.isfinite(spectrum.signal[spectrum.valid]).all()
     assert asked.layout_hash == whole.study.layout_hash
+
+
+def test_training_sees_nothing_outside_the_banks_of_a_study_that_asks_for_them():
+    asked = parse_study(SQUARE.replace('package = "S"', 'package = "S"\ncoverage = true'))
+    drawn, free = (random_coverage(study, 40, 0).numpy() for study in (asked, parse_study(SQUARE)))
+    banks = coverage(asked, 0)[None]
+    assert (drawn == (free & banks)).all()
+    assert drawn.any()
+    assert (free & ~banks).any()
 
 
 def test_an_instrument_that_does_not_say():

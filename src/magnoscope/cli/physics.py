@@ -28,6 +28,7 @@ class Resolution(StrEnum):
     gaussian = "gaussian"
     montecarlo = "montecarlo"
     none = "none"
+    coarse = "gaussian-coarse"
 
 
 class Units(StrEnum):

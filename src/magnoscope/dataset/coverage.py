@@ -7,9 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..resolution.coverage import coverage
 from ..resolution.setting import pixel_wave_vectors
 from ..study import Study
 from ..units import wavevector
+from ..views import MapView
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,16 @@ def random_coverage(study: Study, number: int, seed: int, law: CoverageLaw | Non
     """Detector coverages such as instruments have, (number, runs, slices, x, y) bool.
 
     Each has a limit of angle, a beam stop, gaps between banks and now and then a bank missing, all fixed in angle, so
-    that they fall on different wave vectors in every run and slice.
+    that they fall on different wave vectors in every run and slice. Where a study asks for its instrument's own banks,
+    nothing is seen outside them.
     """
     law = law or CoverageLaw()
     angles = detector_angles(study)
     across, up = angles
     reach = float(np.nanmax(np.abs(angles)))
     finite = np.isfinite(across)
+    if study.coverage and isinstance(study.view, MapView):
+        finite &= np.stack([coverage(study, run) for run in range(len(study.runs))])
     rng = np.random.default_rng([seed, 77])
     out = np.empty((number, *study.shape), bool)
     for i in range(number):

@@ -24,7 +24,7 @@ from .deviations import Setting, dimensions, linear_map, true_deviations
 from .kinematics import Scan
 from .pulse import NORMAL, Mixture, pulse_mixture
 
-Method = Literal["gaussian", "montecarlo", "none"]
+Method = Literal["gaussian", "montecarlo", "none", "gaussian-coarse"]
 DEGREE = 3
 SHOWN = [0, 1, 3]
 """The two axes of the view and energy, of (x, y, hidden, energy)."""
@@ -138,8 +138,9 @@ def make_spread(
 
     Parameters
     ----------
-    method : {"gaussian", "montecarlo", "none"}
-        The Gaussian of Tobyfit's covariance, all deviations with their true shapes, or no resolution.
+    method : {"gaussian", "montecarlo", "none", "gaussian-coarse"}
+        The Gaussian of Tobyfit's covariance, all deviations with their true shapes, or no resolution; the last is the
+        first here, and differs in what is made of it (:mod:`.coarse`).
     setting, scan
         The spectrometer and how the crystal stands in it.
     grid : (x, y)
