@@ -62,8 +62,8 @@ def failure(study, coarse: np.ndarray, fine: np.ndarray) -> None:
         bottoms = below[0] - below[1]
         print(
             f"Ei {run.ei:g}: intensity {ratio.min():.2e} to {ratio.max():.2e} of the fine image's; sharpness "
-            f"{sharp[0]:.3f} against {sharp[1]:.3f}; bottom {bottoms.mean() * width:+.2f}, top {tops.mean() * width:+.2f} meV "
-            f"({count} pixels)"
+            f"{sharp[0]:.3f} against {sharp[1]:.3f}; bottom {bottoms.mean() * width:+.2f}, "
+            f"top {tops.mean() * width:+.2f} meV ({count} pixels)"
         )
 
 

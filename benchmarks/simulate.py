@@ -1,6 +1,7 @@
 """CPU-seconds an image, where they go, and how far an image is from a converged one.
 
 usage: python benchmarks/simulate.py [--sets 10] [--repeats 3] [--stages] [--cost] [--tolerance 0.02] [--converged]
+       python benchmarks/simulate.py --plot docs/figures/convergence.png
 
 One thread. Prints, for each resolution method: seconds to prepare a study, CPU-seconds an image over random stable
 parameter sets of both models (the least of the repeats of each: other programs can only add), the floor, which is the
@@ -8,7 +9,8 @@ diagonalisation alone, and the ratio to it. With --stages where the time goes; w
 sites and grid, and what modes that disperse along every direction cost; with --tolerance the cost of `simulate
 --tolerance`; with --converged the relative L2 distance of the default image from one with a hundred times the spots (13
 times the fine points, five Gaussians in the pulse; for Monte Carlo also 16 draws a mode that keep a tenth of the
-covariance). Peak memory comes last.
+covariance). Peak memory comes last. With --plot nothing but a figure of distances from an image with
+60 points a zone.
 """
 
 import argparse
@@ -133,6 +135,33 @@ def convergence(study, distances) -> None:
         print("gaussian, converged, from that: " + shown(gaussian, true))
 
 
+def plot(study, file: str) -> None:
+    """Distance from an image with 60 points a zone against points a zone and against the time of an image."""
+    import matplotlib.pyplot as plt
+
+    name = study.classes[0]
+    reference = study.models[name].reference
+    points = (10, 14, 20, 28, 40)
+    figure, axes = plt.subplots(1, 2, figsize=(7, 2.8), sharey=True, layout="constrained")
+    for method in ("gaussian", "montecarlo"):
+        fine = Simulator(study, method, Sampling(60)).signal(name, reference)
+        distances, times = [], []
+        for number in points:
+            simulator = Simulator(study, method, Sampling(number))
+            images = []
+            times.append(least(lambda s=simulator, i=images: i.append(s.signal(name, reference)), 2))
+            distances.append(np.linalg.norm(images[0] - fine) / np.linalg.norm(fine))
+            print(f"{method}, {number} points a zone: {distances[-1]:.4f} at {times[-1]:.2f} CPU-s", flush=True)
+        axes[0].loglog(points, distances, "o-", label=method)
+        axes[1].loglog(times, distances, "o-", label=method)
+    axes[0].set(xlabel="points along an axis of the zone", ylabel="relative L2 distance")
+    axes[0].set_xticks(points, [str(n) for n in points], minor=False)
+    axes[0].minorticks_off()
+    axes[1].set(xlabel="CPU-seconds an image")
+    axes[1].legend(frameon=False)
+    figure.savefig(file, dpi=90)
+
+
 def shown(image: np.ndarray, fine: np.ndarray) -> str:
     """Relative L2 distance in all, and of each run."""
     square, size = (image - fine) ** 2, fine**2
@@ -149,10 +178,14 @@ def main() -> None:
     parser.add_argument("--tolerance", type=float)
     parser.add_argument("--converged", action="store_true")
     parser.add_argument("--draws", action="store_true", help="with --converged: also against draws (minutes)")
+    parser.add_argument("--plot", metavar="PNG")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     keep_memory()
     study = load_study("pcsmo")
+    if arguments.plot:
+        plot(study, arguments.plot)
+        return
     speed(study, arguments)
     if arguments.cost:
         cost(study)
