@@ -11,6 +11,7 @@ import typer
 from ..errors import MagnoscopeError
 from . import (
     crystals,
+    cut,
     datasets,
     estimate,
     explain,
@@ -18,6 +19,7 @@ from . import (
     judge,
     magnets,
     physics,
+    report,
     studies,
     training,
     waves,
@@ -27,6 +29,7 @@ from .common import app
 __all__ = [
     "app",
     "crystals",
+    "cut",
     "datasets",
     "estimate",
     "explain",
@@ -35,6 +38,7 @@ __all__ = [
     "magnets",
     "main",
     "physics",
+    "report",
     "studies",
     "training",
     "waves",

@@ -48,7 +48,8 @@ def _estimates(spectrum: Spectrum, weights: Path | None) -> dict[str, np.ndarray
     return out
 
 
-def _fits(spectrum: Spectrum, models: list[str], weights: Path | None, seed: int, draws: int) -> list[Fit]:
+def fits_of(spectrum: Spectrum, models: list[str], weights: Path | None, seed: int, draws: int) -> list[Fit]:
+    """Fits of candidates, started from the network's estimates where there are weights."""
     keep_memory()
     with one_thread():
         starts, simulator = _estimates(spectrum, weights), Simulator(spectrum.study)
@@ -83,7 +84,7 @@ def fit_command(
     found.model(model)
     if figure is not None:
         writable(figure, *FIGURES)
-    (result,) = _fits(read_spectrum(image, found, mask), [model], weights, seed, draws)
+    (result,) = fits_of(read_spectrum(image, found, mask), [model], weights, seed, draws)
     if figure is not None:
         save_figure(plot_fits([result]), figure)
     if as_json:
@@ -109,7 +110,7 @@ def compare_command(
         raise StudyError(f"study {found.name} has one candidate alone; there is nothing to compare, use `fit`")
     if figure is not None:
         writable(figure, *FIGURES)
-    result = compare(_fits(read_spectrum(image, found, mask), list(found.classes), weights, seed, draws))
+    result = compare(fits_of(read_spectrum(image, found, mask), list(found.classes), weights, seed, draws))
     if figure is not None:
         save_figure(plot_fits(list(result.fits.values()), result.difference), figure)
     if as_json:
