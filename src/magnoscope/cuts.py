@@ -129,7 +129,7 @@ class _Coordinate:
 
     def sums(self, values: NDArray, of: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Sums of values over some pixels, for each point."""
-        return np.bincount(self.index[of], values[of], minlength=len(self.positions))
+        return np.asarray(np.bincount(self.index[of], values[of], minlength=len(self.positions)), float)
 
 
 def cut_axes(study: Study) -> tuple[str, ...]:

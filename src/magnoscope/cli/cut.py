@@ -95,7 +95,8 @@ def shown_matches(
 def cut_command(
     image: ImageArgument,
     along: Annotated[
-        list[str], typer.Option("--along", metavar="AXIS", help="An axis of the view, diagonal, antidiagonal or energy.")
+        list[str],
+        typer.Option("--along", metavar="AXIS", help="An axis of the view, diagonal, antidiagonal or energy."),
     ],
     ei: Annotated[float | None, typer.Option("--ei", help="Incident energy of the run, meV.")] = None,
     at: AtOption = None,

@@ -10,6 +10,7 @@ from pathlib import Path
 import jinja2
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from ..errors import MagnoscopeError
 from ..plot import plot_explanation, plot_fits, plot_verdict
@@ -83,6 +84,10 @@ def _figures(report: Report) -> dict[str, str]:
 
 
 def _inline(figure: Figure) -> str:
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text.get_wrap():  # wrapping measures formulas even where none are drawn
+            text.set_text(text.get_text().replace("$", r"\$"))
+            text.set_parse_math(True)
     buffer = io.BytesIO()
     try:
         figure.savefig(buffer, format="png", dpi=DPI)
