@@ -43,4 +43,6 @@ def _draw(axes: Axes, one: Cut) -> None:
     axes.set_xlabel(one.axis.label)
     axes.set_ylabel("intensity")
     axes.set_title(f"{one.where}\nerrors: {one.error_source}", fontsize=8, loc="left")
-    axes.legend(fontsize=8)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.3 * (high - low))  # room for the legend
+    axes.legend(fontsize=8, loc="upper left")

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from magnoscope.cuts import cut
 from magnoscope.explain import explain
 from magnoscope.networks.kinds import new_network
 from magnoscope.report import Report, Source, render, write_report
 from magnoscope.report.content import citations, versions
 from magnoscope.simulate import Simulator
 from magnoscope.spectrum import counted
-from magnoscope.studies import parse_study
+from magnoscope.studies import parse_study, study_text
 from magnoscope.trust.best_match import best_match
 from magnoscope.trust.calibration import Calibration
 from magnoscope.trust.weights import Weights
@@ -59,31 +60,31 @@ def assert_self_contained(page: Page) -> None:
     assert "url(" not in page.text and "@import" not in page.text
 
 
-def report_of(text: str, **changes) -> Report:
-    """A report on counts of the model `far` with a network that has learned nothing."""
+def report_of(text: str) -> Report:
+    """A report on counts of the last model with a network that has learned nothing."""
     study = parse_study(text)
     simulator = Simulator(study)
-    spectrum = counted(simulator("far"), 30, 1)
+    first, last = study.classes
+    spectrum = counted(simulator(last), 30, 1)
     matches = {name: best_match(simulator, spectrum, name, None) for name in study.classes}
     signals = {"feature_distance": {"value": 1.0, "p_value": 0.4}, "one_minus_k": {"value": 0.1, "p_value": 0.5}}
-    scores = {"near": 0.2, "far": 0.9}
-    found = Verdict(spectrum, "far", "far", ("far",), scores, scores, True, 0.5, signals, matches, None)
+    scores = {first: 0.2, last: 0.9}
+    found = Verdict(spectrum, last, last, (last,), scores, scores, True, 0.5, signals, matches, None)
     network = new_network(study, "compact", 3, 16).eval()
     weights = Weights(network, Calibration(2.0, 0.1, 0.9, np.zeros((2, 1)), np.eye(1), np.zeros((1, 2))), {})
-    parts = {
-        "verdict": found,
-        "explanation": explain(found, weights),
-        "cuts": (),
-        "comparison": None,
-        "card": {"kind": "compact", "note": HOSTILE},
-        "promised": 0.9,
-        "sources": (Source("image", HOSTILE, "0" * 64),),
-        "study_text": text,
-        "command": "magnoscope report",
-        "versions": versions(),
-        "citations": citations(study, False),
-    }
-    return Report(**(parts | changes))
+    return Report(
+        verdict=found,
+        explanation=explain(found, weights),
+        cuts=(cut(spectrum, matches, "energy"),),
+        comparison=None,
+        card={"kind": "compact", "note": HOSTILE},
+        promised=0.9,
+        sources=(Source("image", HOSTILE, "0" * 64),),
+        study_text=text,
+        command="magnoscope report",
+        versions=versions(),
+        citations=citations(study, False),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +98,17 @@ def html(report: Report) -> str:
     return render(report)
 
 
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes seconds, where it is not what is tested."""
+    empty = dict.fromkeys(("verdict", "explanation", "cuts"), "data:image/png;base64,")
+    monkeypatch.setattr("magnoscope.report.page._figures", lambda report: empty)
+
+
 def test_page_is_sound_and_self_contained(html: str) -> None:
     page = Page(html)
     assert_self_contained(page)
-    assert html.startswith("<!DOCTYPE html>") and page.tags.count("img") == 2
+    assert html.startswith("<!DOCTYPE html>") and page.tags.count("img") == 3
     assert all("alt" in tag for tag in re.findall(r"<img[^>]*>", html))
 
 
@@ -123,7 +131,7 @@ def test_page_says_what_the_verdict_says(report: Report, html: str) -> None:
     assert "at least 90 % of the time" in text
 
 
-def test_warnings_come_before_any_class(report: Report) -> None:
+def test_warnings_come_before_any_class(report: Report, no_figures: None) -> None:
     foreign = replace(report.verdict, label=None, in_distribution=False, p_value=0.001, warning="train again")
     html = render(replace(report, verdict=foreign))
     Page(html)
@@ -133,7 +141,7 @@ def test_warnings_come_before_any_class(report: Report) -> None:
     assert "In distribution" not in html and "Label: none" in html
 
 
-def test_report_is_there_whole_or_not_at_all(report: Report, tmp_path: Path, monkeypatch) -> None:
+def test_report_is_there_whole_or_not_at_all(report: Report, no_figures: None, tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "r.html"
     write_report(report, path)
     assert path.read_text("utf-8").rstrip().endswith("</html>")
@@ -143,3 +151,18 @@ def test_report_is_there_whole_or_not_at_all(report: Report, tmp_path: Path, mon
     with pytest.raises(Exception, match="r.html cannot be written: No space left on device"):
         write_report(report, path)
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+def test_report_on_a_path() -> None:
+    text = study_text("cri3")[0]
+    for old, new in (
+        ("step = 0.022", "points = [7, 5, 8]"),
+        ("bins = 40", "bins = 20"),
+        ("width = 5 }", "width = 1 }"),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    page = Page(render(report_of(text)))
+    assert_self_contained(page)
+    assert "20 energy bins at 20 points of a path for each run" in page.text
+    assert "energy (meV)" in page.text and "1/Å" in page.text
