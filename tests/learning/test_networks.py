@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from magnoscope.dataset.noise import Nuisance, prepare
-from magnoscope.dataset.parts import Part
+from magnoscope.dataset.parts import Part, joined
 from magnoscope.networks.base import Output
 from magnoscope.networks.compact import CompactNetwork
 from magnoscope.networks.duq import DUQHead, gradient_penalty
@@ -149,18 +149,39 @@ def test_foreign_images_are_of_every_family_and_finite():
     assert torch.equal(made, again)
 
 
+TARGETS = torch.tensor([[1.0, 0], [0, 1], [0, 0], [0, 0]])
+
+
 def test_foreign_images_count_in_the_scores_alone():
     output = toy_network()(prepare(torch.rand(4, *SHAPE), torch.ones(4, *SHAPE, dtype=torch.bool)))
     labels, parameters = torch.tensor([0, 1, FOREIGN, FOREIGN]), torch.rand(2, 2)
-    whole, regression = losses(output, labels, parameters, own_logits=True)
+    whole, regression = losses(output, labels, parameters, TARGETS, own_logits=True)
     known = Output(*(getattr(output, f)[:2] for f in ("features", "scores", "logits", "parameters")))
-    alone, same = losses(known, labels[:2], parameters, own_logits=True)
+    alone, same = losses(known, labels[:2], parameters, TARGETS[:2], own_logits=True)
     assert torch.equal(regression, same) and not torch.equal(whole, alone)
     sure = replace(output, scores=torch.tensor([[1.0, 0], [0, 1], [0, 0], [0, 0]]))
     unsure = replace(output, scores=torch.tensor([[1.0, 0], [0, 1], [1, 0], [0, 0]]))
-    assert float(losses(sure, labels, parameters, own_logits=True)[0].detach()) < float(
-        losses(unsure, labels, parameters, own_logits=True)[0].detach()
+    assert float(losses(sure, labels, parameters, TARGETS, own_logits=True)[0].detach()) < float(
+        losses(unsure, labels, parameters, TARGETS, own_logits=True)[0].detach()
     )
+
+
+def test_a_shared_spectrum_should_score_for_every_model_that_makes_it():
+    output = toy_network()(prepare(torch.rand(1, *SHAPE), torch.ones(1, *SHAPE, dtype=torch.bool)))
+    labels, parameters, targets = torch.tensor([0]), torch.rand(1, 2), torch.tensor([[0.5, 0.5]])
+
+    def loss(scores: list[float], logits: list[float]) -> float:
+        said = replace(output, scores=torch.tensor([scores]), logits=torch.tensor([logits]))
+        return float(losses(said, labels, parameters, targets, own_logits=True)[0].detach())
+
+    assert loss([0.9, 0.9], [0.0, 0.0]) < loss([0.9, 0.1], [0.0, 0.0]) < loss([0.9, 0.1], [3.0, 0.0])
+
+
+def test_parts_are_joined_with_their_targets():
+    plain, shared = toy_part(6, 0), replace(toy_part(4, 1), targets=np.full((4, 2), 0.5, np.float32))
+    both = joined([plain, shared], 2)
+    assert both.images.shape == (10, *SHAPE) and np.array_equal(both.images[np.array([7])][0], shared.images[1])
+    assert both.targets is not None and both.targets[:6].max() == 1 and (both.targets[6:] == 0.5).all()
 
 
 def test_scores_learn_to_fall_on_foreign_images(tmp_path):

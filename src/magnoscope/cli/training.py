@@ -13,14 +13,14 @@ import typer
 from .. import __version__
 from ..dataset.coverage import CoverageLaw, random_coverage
 from ..dataset.noise import SWITCHES
-from ..dataset.parts import attributes_of, load_part, open_set
+from ..dataset.parts import attributes_of, joined, load_part, open_set
 from ..errors import DataError, StudyError
 from ..networks.base import SpectrumNetwork
 from ..networks.foreign import slice_energies
 from ..networks.kinds import KINDS, kind_of, new_network
 from ..networks.training import Training
 from ..study import Study
-from ..trust.held_back import calibrate, foreign_report, report_card
+from ..trust.held_back import calibrate, foreign_report, report_card, shared_report
 from ..trust.weights import Weights, load_weights, save_weights
 from .common import DatasetArgument, Json, SeedOption, StudyOption, app, print_json, writable
 from .datasets import study_of
@@ -52,6 +52,10 @@ def train(
     without: Annotated[
         str, typer.Option("--without", help=f"Nuisances to leave out, with commas: {', '.join(SWITCHES)}.")
     ] = "",
+    shared: Annotated[
+        Path | None,
+        typer.Option("--shared", help="Another set, of spectra that models share: `dataset build --draws overlap`."),
+    ] = None,
     study: StudyOption = None,
     as_json: Json = False,
 ) -> None:
@@ -63,6 +67,10 @@ def train(
     found, commit = study_of(dataset, study), _commit()
     source = open_set(dataset)
     parts = {name: load_part(source, found, name) for name in ("train", "validation", "calibration", "test")}
+    if shared is not None:
+        both = open_set(shared)
+        parts["shared test"] = load_part(both, found, "test")
+        parts["train"] = joined([parts["train"], load_part(both, found, "train")], len(found.classes))
     coverages = random_coverage(found, COVERAGES, seed)
     nuisance = recipe.nuisance.without(*without.split(",")) if without else recipe.nuisance
     config = replace(recipe.config, seed=seed, epochs=epochs or recipe.config.epochs)
@@ -78,7 +86,7 @@ def train(
     attributes = attributes_of(source)
     if attributes["physics_hash"] != found.physics_hash:
         report(f"warning: study {found.name} has changed since {dataset} was built")
-    if _go_on(training, {k: attributes[k] for k in IDENTITY} | {"kind": kind, "width": width}):
+    if _go_on(training, {k: attributes[k] for k in IDENTITY} | {"kind": kind, "width": width, "shared": str(shared)}):
         report(f"going on after epoch {training.epoch}")
     training.run(report)
     about = {"kind": kind, "width": width, "seed": seed, "commit": commit}
@@ -134,6 +142,8 @@ def _finish(
     }
     weights = Weights(network, calibration, card)
     card["scores"] = report_card(weights, parts["test"], coverages, seed)
+    if "shared test" in parts:
+        card["shared"] = shared_report(weights, parts["shared test"], coverages, seed)
     card["foreign"] = foreign_report(weights, parts["test"], coverages, seed)
     save_weights(weights, output)
     return card

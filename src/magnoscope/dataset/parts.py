@@ -69,6 +69,21 @@ class Part:
     targets: NDArray[np.float32] | None = None
 
 
+def joined(parts: list[Part], classes: int) -> Part:
+    """Parts of one study one after the other, each with its targets."""
+
+    def targets(part: Part) -> NDArray[np.float32]:
+        return np.eye(classes, dtype=np.float32)[part.labels] if part.targets is None else part.targets
+
+    return Part(
+        Stack([part.images for part in parts]),  # type: ignore[arg-type]
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.parameters for part in parts]),
+        parts[0].mirrors,
+        np.concatenate([targets(part) for part in parts]),
+    )
+
+
 @dataclass(frozen=True)
 class Split:
     """Shares of the images of each class, by index: for training, stopping it, calibration and the report."""

@@ -86,8 +86,11 @@ def batches(
     shuffle: bool = True,
     foreign: float = 0.0,
     energies: torch.Tensor | None = None,
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Prepared inputs, labels and scaled parameters, each image degraded afresh; foreign images last, labelled -1."""
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Prepared inputs, labels, scaled parameters and probabilities of the classes, each image degraded afresh.
+
+    Foreign images come last, labelled -1.
+    """
     order = torch.randperm(len(part.labels), generator=generator) if shuffle else torch.arange(len(part.labels))
     for chosen in order.split(size):
         index = chosen.numpy()
@@ -98,22 +101,34 @@ def batches(
             strange = make_foreign(signal[:number], signal.flip(0)[:number], energies, generator)
             signal = torch.cat([signal, strange])
             labels = torch.cat([labels, torch.full((number,), FOREIGN)])
-        yield network.prepare(*degrade(signal, coverages, nuisance, generator, part.mirrors)), labels, parameters
+        inputs = network.prepare(*degrade(signal, coverages, nuisance, generator, part.mirrors))
+        yield inputs, labels, parameters, _targets(part, index, labels, network.classes)
+
+
+def _targets(part: Part, index: np.ndarray, labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """Probability of each class, (n, classes): the label's alone, equal where models coincide, none if foreign."""
+    targets = torch.zeros(len(labels), classes)
+    if part.targets is not None:
+        targets[: len(index)] = torch.as_tensor(part.targets[index])
+    else:
+        targets[torch.arange(len(index)), labels[: len(index)]] = 1
+    return targets
 
 
 def losses(
-    output: Output, labels: torch.Tensor, parameters: torch.Tensor, own_logits: bool
+    output: Output, labels: torch.Tensor, parameters: torch.Tensor, targets: torch.Tensor, own_logits: bool
 ) -> tuple[torch.Tensor, ...]:
     """Classification loss and the parameters' squared error.
 
     Classification: binary cross-entropy of the scores and, where a network has a softmax head of its own, the
-    cross-entropy of that. Foreign images (label -1) count in the first alone: every score of theirs should be zero.
+    cross-entropy of that. A spectrum that several models share should score one for each of them, and has equal
+    probabilities. Foreign images (label -1) count in the scores alone: every one of theirs should be zero.
     """
     known = labels != FOREIGN
-    hot = functional.one_hot(labels.clamp_min(0), output.scores.shape[1]).to(output.scores.dtype) * known[:, None]
+    hot = (targets > 0).to(output.scores.dtype)
     loss = functional.binary_cross_entropy(output.scores.clamp(1e-6, 1 - 1e-6), hot)
     if own_logits:
-        loss = loss + functional.cross_entropy(output.logits[known], labels[known])
+        loss = loss + functional.cross_entropy(output.logits[known], targets[known])
     if output.parameters is None:
         return loss, loss.new_zeros(())
     own = output.parameters[known][torch.arange(int(known.sum())), labels[known]]
@@ -143,7 +158,7 @@ def evaluate(
     network.eval()
     generator = torch.Generator().manual_seed(seed)
     outputs, labels = [], []
-    for inputs, label, _ in batches(network, part, 64, coverages, nuisance, generator, shuffle=False):
+    for inputs, label, *_ in batches(network, part, 64, coverages, nuisance, generator, shuffle=False):
         outputs.append(network(inputs.to(device_of(network))))
         labels.append(label)
     output = joined(outputs)
@@ -218,12 +233,19 @@ class Training:
         rise = min(1.0, (progress + 1e-3) / 0.05)
         return self.config.learning_rate * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
-    def _step(self, number: int, inputs: torch.Tensor, labels: torch.Tensor, parameters: torch.Tensor) -> float:
+    def _step(
+        self,
+        number: int,
+        inputs: torch.Tensor,
+        labels: torch.Tensor,
+        parameters: torch.Tensor,
+        targets: torch.Tensor,
+    ) -> float:
         config, network, device = self.config, self.network, device_of(self.network)
-        inputs, labels, parameters = inputs.to(device), labels.to(device), parameters.to(device)
+        inputs, labels, parameters, targets = (t.to(device) for t in (inputs, labels, parameters, targets))
         with torch.autocast(device.type, torch.bfloat16, enabled=config.reduced_precision):
             output = network(inputs)
-        classification, regression = losses(output, labels, parameters, network.own_logits)
+        classification, regression = losses(output, labels, parameters, targets, network.own_logits)
         loss = classification + config.regression * regression
         if network.penalised and config.penalty > 0 and number % config.penalty_every == 0:
             some = inputs[: config.penalty_images].clone().requires_grad_(True)
@@ -232,8 +254,8 @@ class Training:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
         self.optimizer.step()
-        known = labels != FOREIGN
-        network.update(inputs[known], output.features.detach()[known], labels[known])
+        own = targets.amax(1) == 1  # neither foreign nor shared
+        network.update(inputs[own], output.features.detach()[own], labels[own])
         return float(classification.detach())
 
     def run(self, report: Callable[[str], None] = print) -> None:

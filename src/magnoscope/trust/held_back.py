@@ -106,3 +106,18 @@ def report_card(weights: Weights, test: Part, coverages: torch.Tensor, seed: int
         )
         out[name] = asdict(result)
     return out
+
+
+def shared_report(weights: Weights, test: Part, coverages: torch.Tensor, seed: int) -> dict[str, float]:
+    """What label sets say of spectra that several models share, with measurement-like noise.
+
+    Returns
+    -------
+    dict
+        ``n``, and under ``all_named`` the share of label sets that name every model that could have made them.
+    """
+    found = evaluate(weights.network, test, coverages, MEASUREMENT_LIKE, seed + 41)
+    probabilities = weights.calibration.probabilities(found.output.logits.numpy().astype(float))
+    named = probabilities >= weights.calibration.label_threshold
+    possible = np.eye(probabilities.shape[1])[test.labels] if test.targets is None else test.targets
+    return {"n": len(test.labels), "all_named": float(np.mean((named >= (possible > 0)).all(1)))}
