@@ -9,15 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 from .crystal import Lattice
 from .errors import StudyError
 from .hamiltonian import SpinModel
-from .spinwave import ModeSolver, check_stable
+from .spinwave import Dispersion, ModeSolver, check_stable
 from .spinwave.correlations import ONE_DOMAIN
 from .spinwave.correlations import dispersion as of_all_domains
 from .study import Twin
 
 MOST_POINTS = 20_000
 """Points that a path may have."""
-SIGMA = 1 / np.sqrt(8 * np.log(2))
-"""Standard deviation of a Gaussian of full width 1."""
 
 
 @dataclass(frozen=True)
@@ -65,34 +63,6 @@ class Path:
         return cls(along, np.interp(place, at, ticks), names, ticks)
 
 
-@dataclass(frozen=True)
-class Dispersion:
-    """Modes at wave vectors.
-
-    Attributes
-    ----------
-    q : (n_q, 3) r.l.u.
-    energies : (n_q, n_modes) meV
-        Falling; with domains those of each follow.
-    intensities : (n_q, n_modes)
-        S_perp per magnetic cell, spin squared, times the volume fraction of the domain.
-    """
-
-    q: NDArray[np.float64]
-    energies: NDArray[np.float64]
-    intensities: NDArray[np.float64]
-
-    def spectrum(self, energy: ArrayLike, width: float) -> NDArray[np.float64]:
-        """S_perp(q, energy) with Gaussians of a full width at half maximum (meV): (n_q, n_energies) per meV."""
-        sigma = width * SIGMA
-        grid = np.asarray(energy, float)
-        out = np.zeros((len(self.q), len(grid)))
-        for mode in range(self.energies.shape[1]):
-            arm = (grid - self.energies[:, mode : mode + 1]) / sigma
-            out += self.intensities[:, mode : mode + 1] * np.exp(-(arm**2) / 2)
-        return np.asarray(out / (sigma * np.sqrt(2 * np.pi)))
-
-
 def dispersion(
     model: SpinModel,
     values: ArrayLike,
@@ -123,5 +93,4 @@ def dispersion(
     points = np.asarray(q, float).reshape(-1, 3)
     solver = ModeSolver(model)
     check_stable(solver, values, solver.solve(values, points))
-    found = of_all_domains(solver, values, points, temperature, twins or ONE_DOMAIN, form_factor)
-    return Dispersion(points, found.energies, found.intensities)
+    return of_all_domains(solver, values, points, temperature, twins or ONE_DOMAIN, form_factor)

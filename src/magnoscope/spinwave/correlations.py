@@ -22,6 +22,9 @@ from .thermal import check_temperature, occupation
 ONE_DOMAIN = (Twin(np.eye(3), 1.0),)
 """A crystal without twins."""
 
+SIGMA = 1 / np.sqrt(8 * np.log(2))
+"""Standard deviation of a Gaussian of full width 1."""
+
 
 @dataclass(frozen=True)
 class Dispersion:
@@ -46,6 +49,16 @@ class Dispersion:
     intensities: NDArray[np.float64]
     domain: NDArray[np.int64]
     temperature: float
+
+    def spectrum(self, energy: ArrayLike, width: float) -> NDArray[np.float64]:
+        """S_perp(q, energy) with Gaussians of a full width at half maximum (meV): (n_q, n_energies) per meV."""
+        sigma = width * SIGMA
+        grid = np.asarray(energy, float)
+        out = np.zeros((len(self.q), len(grid)))
+        for mode in range(self.energies.shape[1]):
+            arm = (grid - self.energies[:, mode : mode + 1]) / sigma
+            out += self.intensities[:, mode : mode + 1] * np.exp(-(arm**2) / 2)
+        return np.asarray(out / (sigma * np.sqrt(2 * np.pi)))
 
 
 @dataclass(frozen=True)
