@@ -124,7 +124,8 @@ def compare(model: SpinModel, python: str | None, rounds: int, threads: int) -> 
     row = [model.name, str(len(model.sites)), f"{blocks} of {size} x {size}"]
     row += [f"{np.median(ours):.1f}", f"{np.median(least):.1f}", f"{np.median(ours / least):.1f}"]
     ratio = other / ours
-    row += [f"{np.median(other):.0f}", f"{np.median(ratio):.1f}", f"{ratio.min():.1f} to {ratio.max():.1f}"]
+    beside = [f"{np.median(other):.0f}", f"{np.median(ratio):.1f}", f"{ratio.min():.1f} to {ratio.max():.1f}"]
+    row += beside if python else ["", "", ""]
     if threads > 1:
         wall = fastest(partial(band_intensities, solver, values, q, threads=threads))[1] / len(q) * 1e6
         row.append(f"{wall:.1f}")
