@@ -156,8 +156,10 @@ def plot(study, file: str) -> None:
         axes[1].loglog(times, distances, "o-", label=method)
     axes[0].set(xlabel="points along an axis of the zone", ylabel="relative L2 distance")
     axes[0].set_xticks(points, [str(n) for n in points], minor=False)
-    axes[0].minorticks_off()
     axes[1].set(xlabel="CPU-seconds an image")
+    axes[1].set_xticks(seconds := (0.1, 0.2, 0.5, 1, 2, 5), [f"{n:g}" for n in seconds])
+    for one in axes:
+        one.minorticks_off()
     axes[1].legend(frameon=False)
     figure.savefig(file, dpi=90)
 
