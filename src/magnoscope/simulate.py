@@ -83,7 +83,7 @@ class Sampling:
     draws: int = 8
     draws_per_mode: int = 2
     smoothing: float = SMOOTHING
-    components: int = 3
+    components: int = 2
     corrections: int = 0
     layers: int = 16
     across: int = 6

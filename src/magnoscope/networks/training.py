@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ..dataset.noise import MEASUREMENT_LIKE, Nuisance, degrade
+from ..dataset.noise import CLEAN, MEASUREMENT_LIKE, Nuisance, degrade
 from ..dataset.parts import Part
 from ..machine import keep_memory
 from .base import Output, SpectrumNetwork
@@ -191,6 +191,11 @@ class Training:
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
+    def checked_on(self) -> Nuisance:
+        """What validation images are put through: nothing where the training images are not, else a measurement's."""
+        return CLEAN if self.nuisance == CLEAN else MEASUREMENT_LIKE
+
+    @property
     def checkpoint(self) -> Path:
         """Where the state after the last whole epoch is kept."""
         return self.folder / "checkpoint.pt"
@@ -282,7 +287,7 @@ class Training:
                 for group in self.optimizer.param_groups:
                     group["lr"] = self._rate((self.epoch + number / steps) / config.epochs)
                 total += self._step(number, *batch)
-            check = evaluate(self.network, self.validation, self.coverages, MEASUREMENT_LIKE, config.seed + 1)
+            check = evaluate(self.network, self.validation, self.coverages, self.checked_on, config.seed + 1)
             self.epoch += 1
             better = check.loss < self.best
             self.best, self.waited = (check.loss, 0) if better else (self.best, self.waited + 1)

@@ -41,6 +41,8 @@ class Mixture:
         return np.interp(u, below, grid)
 
 
+SMALLEST = 1e-4
+"""Least variance of a component, in units of the pulse's."""
 NORMAL = Mixture((1.0,), (0.0,), (1.0,))
 
 
@@ -57,7 +59,7 @@ def pulse_mixture(setting: Setting, components: int) -> Mixture:
 
 @lru_cache(maxsize=64)
 def _fitted(sample: tuple[float, ...], components: int) -> Mixture:
-    """Most likely mixture for an even sample (expectation and maximisation); mean 0 and variance 1 are exact."""
+    """Most likely mixture for an even sample (expectation and maximisation), brought to its first three moments."""
     if components == 1:
         return NORMAL
     t = np.array(sample)
@@ -71,7 +73,22 @@ def _fitted(sample: tuple[float, ...], components: int) -> Mixture:
         share /= share.sum(0)
         total = share.sum(1)
         w, m, v = total / len(t), share @ t / total, (share * square).sum(1) / total
-        v = np.maximum(v, 1e-4)
-    mean = w @ m
-    scale = np.sqrt(w @ (m**2 + v) - mean**2)
-    return Mixture(tuple(w), tuple((m - mean) / scale), tuple(np.sqrt(v) / scale))
+        v = np.maximum(v, SMALLEST)
+    m -= w @ m
+    v += _to_moments(w, m, v, float((t**3).mean()))
+    return Mixture(*(tuple(float(x) for x in a) for a in (w, m, np.sqrt(v))))
+
+
+def _to_moments(
+    w: NDArray[np.float64], m: NDArray[np.float64], v: NDArray[np.float64], third: float
+) -> NDArray[np.float64]:
+    """Least change of the variances that makes the second moment 1 and the third what it should be.
+
+    Where that would make a variance too small, the second moment alone is met.
+    """
+    short = np.array([1 - w @ (m**2 + v), (third - w @ (m**3 + 3 * m * v)) / 3])
+    for wanted, rows in ((short, np.stack([w, w * m])), (short[:1], w[None])):
+        change = np.linalg.lstsq(rows, wanted, rcond=None)[0]
+        if (v + change).min() > SMALLEST:
+            return change
+    return np.zeros_like(v)

@@ -16,6 +16,8 @@ WIDTH_OF_CELL = 0.4
 """Least standard deviation of a spot, in steps of the fine grid."""
 FAINT = 1e-3
 """Spots fainter than this share of the mean are left out."""
+SKEWED = 0.3
+"""Spots fainter than this share of the mean are Gaussian, whatever the pulse."""
 DRAWN = 0.3
 """Spots fainter than this share of the mean get no draws: the correction to them would be lost in its noise."""
 
@@ -92,8 +94,15 @@ def record(peaks: Peaks, cells: Cells, spread: Spread, tile: Tile, draws: int, b
     for some in bright.lots(max(16, MOST_SHARES // tile.window)):
         blur = spread.covariance(some.point, some.energy)
         spots, cell = _spots(some, cells, share), _cell(some, cells, blur)
-        for weight, moved, covariance in spread.components(some.point, some.energy, blur):
-            _land(tile, buffer, spots, weight, moved, covariance, cell)
+        if spread.skewed:
+            faint = some.weight < SKEWED * mean
+            plain, strong = faint.nonzero()[:, 0], (~faint).nonzero()[:, 0]
+            _land(tile, buffer, [s[plain] for s in spots], 1.0, None, blur[:, plain], [c[plain] for c in cell])
+            own = some.chosen(strong)
+            for weight, moved, covariance in spread.components(own.point, own.energy, blur[:, strong]):
+                _land(tile, buffer, [s[strong] for s in spots], weight, moved, covariance, [c[strong] for c in cell])
+        else:
+            _land(tile, buffer, spots, 1.0, None, blur, cell)
         if not draws:
             continue
         strong = (some.weight > DRAWN * mean).nonzero()[:, 0]

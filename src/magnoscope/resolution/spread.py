@@ -71,6 +71,11 @@ class Spread:
         """Draws kept per point."""
         return self.shifts.shape[1]
 
+    @property
+    def skewed(self) -> bool:
+        """Whether a spot is a mixture of several Gaussians."""
+        return len(self.mixture.weights) > 1
+
     def _at(self, rows: torch.Tensor, energy: torch.Tensor) -> torch.Tensor:
         """Values (n_polynomials, n) of coefficients (n_polynomials * (DEGREE + 1), n)."""
         t = ((energy - self.centre) / self.scale).clamp_(-1.5, 1.5)
@@ -89,11 +94,8 @@ class Spread:
 
     def components(
         self, point: torch.Tensor, energy: torch.Tensor, covariance: torch.Tensor
-    ) -> Iterator[tuple[float, torch.Tensor | None, torch.Tensor]]:
+    ) -> Iterator[tuple[float, torch.Tensor, torch.Tensor]]:
         """The spots that together have a covariance (6, n): weight, displacement (3, n) and covariance of each."""
-        if len(self.mixture.weights) == 1:
-            yield 1.0, None, covariance
-            return
         moved = self._at(self.pulse.index_select(1, point), energy)
         outer = moved[[0, 0, 1, 0, 1, 2]] * moved[[0, 1, 1, 2, 2, 2]]
         for weight, mean, sigma in zip(self.mixture.weights, self.mixture.means, self.mixture.sigmas, strict=True):
