@@ -28,7 +28,7 @@ from magnoscope.dataset.draws import candidates
 from magnoscope.machine import keep_memory
 from magnoscope.simulate import Sampling, Simulator, converged
 from magnoscope.spinwave import is_stable
-from magnoscope.studies import load_study
+from magnoscope.studies import load_study, parse_study
 
 METHODS = ("gaussian", "montecarlo", "none")
 STAGES = {
@@ -112,6 +112,59 @@ def cost(study) -> None:
     )
 
 
+def ferromagnet(cells: int) -> str:
+    """A study file of one square-lattice ferromagnet, on a magnetic cell of cells x cells of its own."""
+    positions = [[i / cells, j / cells, 0] for i in range(cells) for j in range(cells)]
+    return f"""
+name = "square"
+lattice = {{ a = 4.0, b = 4.0, c = 10.0 }}
+orientation = {{ u = [0, 0, 1], v = [1, 0, 0] }}
+magnetic_cell = {{ supercell = [{cells}, {cells}, 1] }}
+[[sites]]
+name = "Mn"
+ion = "Mn2+"
+spin = 1.0
+moment = [0, 0, 1]
+positions = {positions}
+[models.one.parameters]
+J = {{ reference = -4.0, prior = [-5, -3] }}
+[[models.one.bonds]]
+exchange = "J"
+between = [["Mn", "Mn"]]
+vectors = [[{1 / cells}, 0, 0], [0, {1 / cells}, 0]]
+[instrument]
+preset = "maps-v1"
+package = "S"
+sample_size_mm = [10, 10, 10]
+[[runs]]
+ei = 70
+frequency = 250
+energy_bin = 0.35
+[view]
+kind = "maps"
+energy_fractions = {{ from = 0.1, to = 0.7, slices = 10 }}
+axes = [
+    {{ name = "h", direction = [1, 0, 0], from = -1, to = 1, points = 40 }},
+    {{ name = "k", direction = [0, 1, 0], from = -1, to = 1, points = 40 }},
+]
+hidden = {{ name = "l", direction = [0, 0, 1] }}
+"""
+
+
+def cost_of_sites() -> None:
+    """The same magnet and the same fine points on larger cells: what more sites cost, and that they change nothing."""
+    first = None
+    for cells in (1, 2, 4):
+        study = parse_study(ferromagnet(cells))
+        simulator = Simulator(study, "gaussian", Sampling(zone_points=80 // cells))
+        reference = study.models["one"].reference
+        seconds = least(lambda s=simulator, r=reference: s.signal("one", r), 3)
+        image = simulator.signal("one", reference) / cells**2
+        first = image if first is None else first
+        away = np.linalg.norm(image - first) / np.linalg.norm(first)
+        print(f"{cells**2} sites, one run: {seconds:.2f} CPU-s; image per site {away:.4f} from that of one site")
+
+
 def convergence(study, distances) -> None:
     name = study.classes[0]
     reference = study.models[name].reference
@@ -190,6 +243,7 @@ def main() -> None:
         return
     speed(study, arguments)
     if arguments.cost:
+        cost_of_sites()
         cost(study)
     if arguments.tolerance:
         for method in ("gaussian", "montecarlo"):
