@@ -17,10 +17,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..errors import StudyError
 from ..spectrum import Spectrum
 from .coverage import CoverageLaw, random_coverage
+
+NOISE, FALL, COUNTS = 1.2, (0.2, 1.8), 0.4
+"""Noise of level 1 at the lowest energy transfer, its fall over a run, exp(-fall * t), and how it enters a variance."""
 
 
 @dataclass(frozen=True)
@@ -207,8 +211,8 @@ def degrade(
         low, high = np.log(max(nuisance.noise[0], 1e-6)), np.log(nuisance.noise[1])
         level = torch.exp(_uniform((n, 1, 1), low, high, generator) + 0.2 * _normal(column, generator))
         level = level * (torch.rand((n, 1, 1), generator=generator) >= nuisance.quiet)
-        sigma = 1.2 * level * torch.exp(-_uniform(column, 0.2, 1.8, generator) * t)
-        gain = 0.4 * (sigma**2)[..., None, None]
+        sigma = NOISE * level * torch.exp(-_uniform(column, *FALL, generator) * t)
+        gain = COUNTS * (sigma**2)[..., None, None]
         variance = (signal / mean).clamp_min(0).add_(1) * gain
         z = _normal(tuple(signal.shape), generator)
         noise = variance.sqrt_() * z
@@ -225,6 +229,29 @@ def degrade(
     if nuisance.masks and coverages is not None:
         valid = coverages[torch.randint(len(coverages), (n,), generator=generator)]
     return torch.where(valid, signal.clamp_min(0), 0.0), valid
+
+
+def usual_variance(signal: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Variance of the noise of level 1, its fall and the envelope in the middle of their ranges, nothing else drawn.
+
+    Parameters
+    ----------
+    signal : (runs, slices, x, y)
+        A clean simulation.
+    valid : same shape, bool
+        Where there is a detector.
+
+    Returns
+    -------
+    same shape
+        In squares of the signal's units: what would be subtracted from a measurement to undo the envelope is in it.
+    """
+    t = np.linspace(0, 1, signal.shape[1])[:, None, None]
+    envelope = np.exp(-np.mean(Nuisance().envelope) * t)
+    seen = np.where(valid, np.maximum(signal, 0), 0) * envelope
+    mean = seen.sum((1, 2, 3), keepdims=True) / np.maximum(valid.sum((1, 2, 3), keepdims=True), 1)
+    sigma = NOISE * np.exp(-np.mean(FALL) * t)
+    return COUNTS * sigma**2 * mean * (seen + mean) / envelope**2
 
 
 def degraded(spectrum: Spectrum, nuisance: Nuisance, seed: int, law: CoverageLaw | None = None) -> Spectrum:

@@ -57,6 +57,28 @@ class Profile:
         return float(self.log_likelihood.sum())
 
 
+def lay(
+    model: NDArray[np.float64], measured: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Least squares of ``scale * model + background`` in each tile; the scale is not negative.
+
+    Parameters
+    ----------
+    model, measured, weight : (n_tiles, n_pixels)
+
+    Returns
+    -------
+    scale, background : (n_tiles,)
+    residual : (n_tiles, n_pixels)
+    """
+    total = weight.sum(1, keepdims=True)
+    mean_m, mean_d = ((weight * a).sum(1, keepdims=True) / total for a in (model, measured))
+    dm, dd = model - mean_m, measured - mean_d
+    scale = (weight * dm * dd).sum(1) / np.maximum((weight * dm * dm).sum(1), 1e-300)
+    scale = np.maximum(scale, 0.0)
+    return scale, (mean_d - scale[:, None] * mean_m)[:, 0], dd - scale[:, None] * dm
+
+
 @dataclass(frozen=True)
 class TileLikelihood:
     """A measurement made ready to be compared with any number of simulations.
@@ -159,20 +181,16 @@ class TileLikelihood:
         valid = self.valid.reshape(self.measured.shape)
         weight = valid.copy()
         for _ in range(ROUNDS):
-            total = weight.sum(1, keepdims=True)
-            mean_m, mean_d = ((weight * a).sum(1, keepdims=True) / total for a in (model, self.measured))
-            dm, dd = model - mean_m, self.measured - mean_d
-            scale = (weight * dm * dd).sum(1) / np.maximum((weight * dm * dm).sum(1), 1e-300)
-            scale = np.maximum(scale, 0.0)
-            residual = (dd - scale[:, None] * dm) * valid
-            sigma = np.sqrt((weight * residual**2).sum(1) / total[:, 0] + self.floor)[:, None]
+            scale, background, residual = lay(model, self.measured, weight)
+            residual = residual * valid
+            sigma = np.sqrt((weight * residual**2).sum(1) / weight.sum(1) + self.floor)[:, None]
             size = np.abs(residual) / np.maximum(sigma, 1e-300)
             weight = valid * np.where(size > HUBER, HUBER / np.maximum(size, 1e-300), 1.0)
         # Huber: w r^2 beyond the bound is the linear branch
         mean_square = (weight * residual**2).sum(1) / valid.sum(1) + self.floor
         return Profile(
             scale=scale,
-            background=(mean_d - scale[:, None] * mean_m)[:, 0],
+            background=background,
             weight=weight,
             residual=residual,
             mean_square=mean_square,
