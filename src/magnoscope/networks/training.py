@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from ..dataset.noise import CLEAN, MEASUREMENT_LIKE, Nuisance, degrade
 from ..dataset.parts import Part
-from ..machine import keep_memory
+from ..machine import keep_memory, multiplies_bfloat16
 from .base import Output, SpectrumNetwork
 from .duq import gradient_penalty
 from .foreign import make_foreign
@@ -41,7 +41,7 @@ class TrainingConfig:
     foreign : float
         Foreign images added to a batch, as a share of it.
     reduced_precision : bool
-        Convolutions in bfloat16.
+        Convolutions in bfloat16 where the machine has instructions for it.
     optimizer : {"adamw", "adam", "sgd"}
     annealed : bool
         Whether the learning rate rises shortly and then falls along a cosine; else it stays.
@@ -248,7 +248,8 @@ class Training:
     ) -> float:
         config, network, device = self.config, self.network, device_of(self.network)
         inputs, labels, parameters, targets = (t.to(device) for t in (inputs, labels, parameters, targets))
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.reduced_precision):
+        reduced = config.reduced_precision and multiplies_bfloat16(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
             output = network(inputs)
         classification, regression = losses(output, labels, parameters, targets, network.own_logits)
         loss = classification + config.regression * regression
