@@ -1,10 +1,12 @@
-"""What the shipped weights say of inputs that are no spectrum of either candidate.
+"""What weights (those that ship, unless named) say of inputs that are no spectrum of either candidate.
 
-usage: python benchmarks/foreign.py
+usage: python benchmarks/foreign.py [WEIGHTS]
 
 None of these is used in training: other magnets (ferromagnets on the same sites at the same spectrometer settings, with
 counting noise), pure noise, flat counts. Prints every K and the p-value; below 0.01 no label is given.
 """
+
+import sys
 
 import numpy as np
 
@@ -22,7 +24,7 @@ FERROMAGNETS = {
 
 def main() -> None:
     study = load_study("pcsmo")
-    weights, _ = load_weights(shipped_weights(study), study)
+    weights, _ = load_weights(sys.argv[1] if len(sys.argv) > 1 else shipped_weights(study), study)
     text = study_text("pcsmo")[0].replace("moment = [0, -1, 0]", "moment = [0, 1, 0]")
     ferromagnet = Simulator(parse_study(text, "ferromagnet"))
     rng = np.random.default_rng(0)
@@ -38,7 +40,9 @@ def main() -> None:
         inputs[f"ferromagnet, {name}, 5 counts a pixel"] = counted(clean, 5, seed=1)
     for name, spectrum in inputs.items():
         output = run_network(weights, spectrum)
-        p = weights.calibration.p_values(signal_values(weights.calibration, output))[1][0]
+        measured = np.where(spectrum.valid, spectrum.signal, 0.0)
+        values = signal_values(weights.calibration, output, measured[None], spectrum.valid[None])
+        p = weights.calibration.p_values(values)[1][0]
         k = ", ".join(f"K {c} {float(x):.3f}" for c, x in zip(study.classes, output.scores[0], strict=True))
         print(f"{name}: {k}, p = {p:.4f}")
 

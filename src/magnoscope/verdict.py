@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .simulate import Simulator
 from .spectrum import Spectrum
 from .trust.best_match import BestMatch, best_match
-from .trust.calibration import SIGNALS
 from .trust.signals import run_network, signal_values
 from .trust.weights import Weights, load_weights, shipped_weights
 
@@ -26,7 +27,7 @@ class Verdict:
     nearest : str
         The model of the largest score, whatever that is worth.
     label_set : tuple of str
-        Models that cannot be told apart at the promised coverage (split conformal).
+        Models that cannot be told apart at the promised coverage (split conformal); never without ``nearest``.
     scores, probabilities : dict
         DUQ's K, and the calibrated softmax.
     in_distribution : bool
@@ -122,23 +123,25 @@ def classify(
         name: best_match(simulator, spectrum, name, None if estimates is None else estimates[i])
         for i, name in enumerate(study.classes)
     }
-    values = signal_values(calibration, output)[0]
+    measured = np.where(spectrum.valid, spectrum.signal, 0.0)
+    values = signal_values(calibration, output, measured[None], spectrum.valid[None])[0]
     single, combined = (p[0] for p in calibration.p_values(values[None]))
     p_value = float(combined)
     nearest = study.classes[int(k.argmax())]
     inside = p_value >= LEAST_P
-    label_set = tuple(c for c, p in zip(study.classes, probabilities, strict=True) if p >= calibration.label_threshold)
+    named = calibration.label_sets(probabilities[None], k[None])[0]
     return Verdict(
         spectrum=spectrum,
         label=nearest if inside else None,
         nearest=nearest,
-        label_set=label_set or (nearest,),
+        label_set=tuple(c for c, x in zip(study.classes, named, strict=True) if x),
         scores={c: float(x) for c, x in zip(study.classes, k, strict=True)},
         probabilities={c: float(x) for c, x in zip(study.classes, probabilities, strict=True)},
         in_distribution=bool(inside),
         p_value=p_value,
         signals={
-            name: {"value": float(v), "p_value": float(p)} for name, v, p in zip(SIGNALS, values, single, strict=True)
+            name: {"value": float(v), "p_value": float(p)}
+            for name, v, p in zip(calibration.signals, values, single, strict=True)
         },
         matches=matches,
         warning=warning,

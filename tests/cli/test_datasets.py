@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import zarr
+from safetensors.torch import save_file
 
 from magnoscope.dataset.cluster import dask_client
 from magnoscope.dataset.tasks import Job, make_chunk
 from magnoscope.study import Study
+from magnoscope.trust.weights import load_weights
 
 Refuse = Callable[..., str]
 FILES = ("images", "parameters", "rejected", "seeds", "checksums", "done")
@@ -219,3 +222,63 @@ def test_a_local_cluster_has_as_many_workers_as_asked_for() -> None:
     # three: neither the default nor likely the number of cores
     with dask_client(3, None) as client:
         assert len(client.scheduler_info()["workers"]) == 3
+
+
+# ---- calibration ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mine(weights: Path, tmp_path: Path) -> Path:
+    """A copy of the weights that may be written over."""
+    shutil.copy(weights.with_suffix(".json"), tmp_path / "mine.json")
+    return Path(shutil.copy(weights, tmp_path / "mine.safetensors"))
+
+
+def test_weights_are_calibrated_anew(run, mine: Path, training_set: Path, square: Study) -> None:
+    before, _ = load_weights(mine, square)
+    card = run("calibrate", mine, training_set, "--json").json
+    after, _ = load_weights(mine, square)
+    assert card == after.card and card["scores"] == before.card["scores"]
+    assert after.calibration.signals == ("feature_distance", "centroid_distance", "unexplained_structure")
+    for name in ("means", "precision", "held_back"):
+        np.testing.assert_allclose(getattr(after.calibration, name), getattr(before.calibration, name), rtol=1e-5)
+
+
+def test_weights_of_before_there_were_more_signals(
+    run, mine: Path, training_set: Path, square: Study, square_file: Path, image: Path
+) -> None:
+    found, _ = load_weights(mine, square)
+    tensors = {f"network.{k}": v for k, v in found.network.state_dict().items()}
+    calibration = found.calibration
+    arrays = {"means": calibration.means, "precision": calibration.precision, "held_back": calibration.held_back[:, :2]}
+    tensors |= {f"calibration.{k}": torch.as_tensor(v.copy()) for k, v in arrays.items()}
+    numbers = {k: getattr(calibration, k) for k in ("temperature", "label_threshold", "coverage")}
+    save_file(tensors, mine, {"card": json.dumps(found.card), "calibration": json.dumps(numbers)})
+    words = ["classify", image, "--study", square_file, "--weights", mine, "--json"]
+    assert run(*words).json["signals"].keys() == {"feature_distance", "centroid_distance"}
+    assert run("trust", mine, training_set, "--json").status == 0
+    assert run("calibrate", mine, training_set).status == 0
+    assert "unexplained_structure" in run(*words).json["signals"]
+
+
+def test_several_networks_become_one_ensemble(
+    run, refuse: Refuse, weights: Path, mine: Path, training_set: Path, square_file: Path, image: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "together.safetensors"
+    assert "give the file of the ensemble with -o" in refuse("calibrate", weights, mine, training_set)
+    card = run("calibrate", weights, mine, training_set, "-o", path, "--json").json
+    assert card["kind"] == "ensemble" and [m["kind"] for m in card["members"]] == ["compact"] * 2
+    verdict = run("classify", image, "--study", square_file, "--weights", path, "--json").json
+    alone = run("classify", image, "--study", square_file, "--weights", weights, "--json").json
+    assert verdict["scores"] == pytest.approx(alone["scores"]) and "disagreement" in verdict["signals"]
+    assert verdict["signals"]["disagreement"]["value"] == pytest.approx(0, abs=1e-6)
+    assert run("trust", path, training_set, "--json").json["clean"]["n"] == 4
+    said = refuse("calibrate", path, mine, training_set, "-o", path)
+    assert "an ensemble is made of networks of one kind, not of compact and ensemble" in said
+
+
+def test_calibration_with_another_training_set(refuse: Refuse, mine: Path, copy: Path) -> None:
+    zarr.open_group(str(copy), mode="r+").attrs["seed"] = 4
+    before = mine.read_bytes()
+    assert "is not the training set of" in refuse("calibrate", mine, copy, "--json")
+    assert mine.read_bytes() == before

@@ -153,6 +153,7 @@ def test_changed_physics_is_a_warning(run, weights: Path, variant, image: Path) 
         "nan",
         "calibration",
         "held back",
+        "components",
     ],
 )
 def test_damaged_weights(
@@ -162,6 +163,7 @@ def test_damaged_weights(
     calibration, card = found.calibration, dict(found.card)
     state = {f"network.{k}": v.clone() for k, v in found.network.state_dict().items()}
     arrays = {k: torch.as_tensor(getattr(calibration, k).copy()) for k in ("means", "precision", "held_back")}
+    arrays["held_back"] = arrays["held_back"][:, : 3 if damage == "components" else 2]
     settings = {k: getattr(calibration, k) for k in ("temperature", "label_threshold", "coverage")}
     if damage == "width":
         card["width"] = 10**9
@@ -177,8 +179,11 @@ def test_damaged_weights(
         next(iter(state.values())).view(-1)[0] = torch.nan
     elif damage == "calibration":
         settings["more"] = 1.0
-    else:
+    elif damage == "held back":
         arrays["held_back"] = torch.zeros(0, 3)
+    else:
+        settings["signals"] = list(calibration.signals)
+        arrays |= {"components": torch.zeros(2, 1, 2, 5, 5), "spread": torch.ones(2)}
     path = tmp_path / "damaged.safetensors"
     metadata = {"card": json.dumps(card), "calibration": json.dumps(settings)}
     save_file(state | {f"calibration.{k}": v for k, v in arrays.items()}, path, metadata)

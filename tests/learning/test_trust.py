@@ -1,19 +1,30 @@
 """Calibration: what the p-value, the label sets and the match promise."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
+from magnoscope.dataset.noise import Nuisance
+from magnoscope.dataset.parts import Part
+from magnoscope.networks import training
+from magnoscope.networks.compact import CompactNetwork
+from magnoscope.networks.ensemble import Ensemble
 from magnoscope.spectrum import Spectrum
 from magnoscope.trust.calibration import (
     Calibration,
     calibration_error,
+    conformal_threshold,
     fit_gaussians,
     fit_temperature,
     label_threshold,
     scores,
 )
+from magnoscope.trust.held_back import calibrate
 from magnoscope.trust.match import match, tile_noise
+from magnoscope.trust.reconstruction import fit_reconstruction
+from magnoscope.views import Axis, MapView
 
 
 def calibration(held_back: np.ndarray) -> Calibration:
@@ -45,7 +56,7 @@ def test_label_sets_cover_what_they_promise():
 
     threshold = label_threshold(*draw(3000), 0.9)
     probabilities, labels = draw(3000)
-    found = scores(probabilities, probabilities, labels, threshold)
+    found = scores(probabilities, probabilities, labels, probabilities >= threshold)
     assert found.coverage >= 0.9 - 0.025
     assert found.interval[0] < found.accuracy < found.interval[1]
     assert found.ece < 0.03
@@ -110,3 +121,130 @@ def test_a_measurement_without_structure_is_not_explained_by_anything(pcsmo):
     image = np.broadcast_to(1 + np.sin(2 * x) ** 2 * np.cos(y) ** 2, pcsmo.shape)
     noise = Spectrum(pcsmo, rng.normal(5, 1, pcsmo.shape), np.ones(pcsmo.shape, bool))
     assert match(noise, image).unexplained == 1
+
+
+# ---- reconstruction ------------------------------------------------------------------------------------------------
+
+
+def waves(view, number: int, seed: int, turned: bool = False) -> np.ndarray:
+    """Rings whose radius and strength vary: (number, 2 runs, slices, x, y); turned: of another symmetry."""
+    rng = np.random.default_rng(seed)
+    n = view.axes[0].points
+    x, y = np.meshgrid(np.linspace(-1, 1, n), np.linspace(-1, 1, n), indexing="ij")
+    radius = np.abs(x + y) if turned else np.hypot(x, y)
+    out = []
+    for _ in range(number):
+        place, width = rng.uniform(0.4, 0.8), rng.uniform(0.15, 0.25)
+        slices = [np.exp(-(((radius - place * s) / width) ** 2)) for s in (0.6, 1.0)]
+        out.append(np.stack([np.stack(slices), 0.5 * np.stack(slices[::-1])]))
+    return np.stack(out)
+
+
+@pytest.fixture(scope="module")
+def reconstruction():
+    view = square_view()
+    return fit_reconstruction(view, waves(view, 120, 0), 0)
+
+
+def square_view() -> MapView:
+    axes = tuple(Axis(name, direction, -1.0, 1.0, 16) for name, direction in (("h", (1, 0, 0)), ("k", (0, 1, 0))))
+    return MapView(axes, "l", (0, 0, 1), (0.1, 0.4, 0.7))
+
+
+def left_over(found, images: np.ndarray, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    out = []
+    for image in images:
+        scale, offset = rng.uniform(0.5, 2, (2, 2, 1, 1)), rng.uniform(0, 1, (2, 2, 1, 1))
+        seen = rng.uniform(size=image.shape) > 0.2
+        out.append(found.unexplained(scale * image + offset + 0.1 * rng.normal(size=image.shape), seen))
+    return np.array(out)
+
+
+def test_what_training_spectra_are_made_of_explains_others_like_them_and_nothing_else(reconstruction):
+    own = left_over(reconstruction, waves(reconstruction.view, 20, 1), 2)
+    other = left_over(reconstruction, waves(reconstruction.view, 20, 3, turned=True), 4)
+    noise = left_over(reconstruction, np.zeros((9, 2, 2, 16, 16)), 5)
+    assert np.median(own) < 0.1 and own.max() < other.min()
+    assert np.median(noise) > 0.9
+
+
+def test_scale_and_background_of_a_tile_change_nothing(reconstruction):
+    rng = np.random.default_rng(6)
+    image = waves(reconstruction.view, 1, 7)[0] + 0.05 * rng.normal(size=(2, 2, 16, 16))
+    seen = np.ones(image.shape, bool)
+    changed = image * np.array([1.0, 2, 0.5, 1.5]).reshape(2, 2, 1, 1) + 3
+    assert reconstruction.unexplained(changed, seen) == pytest.approx(reconstruction.unexplained(image, seen), abs=0.03)
+
+
+# ---- label sets ----------------------------------------------------------------------------------------------------
+
+
+def test_each_class_is_covered_as_promised():
+    """One class is rare and hard: a threshold for all together would leave a third of it out."""
+    rng = np.random.default_rng(8)
+
+    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = (rng.uniform(size=n) < 0.1).astype(int)
+        own = np.where(labels == 1, rng.beta(0.3, 2, n), rng.beta(30, 1, n))
+        return np.where(labels[:, None] == [0, 1], own[:, None], 1 - own[:, None]), labels
+
+    threshold = label_threshold(*draw(4000), 0.9)
+    probabilities, labels = draw(4000)
+    covered = (probabilities >= threshold)[np.arange(4000), labels]
+    for c in (0, 1):
+        n = (labels == c).sum()
+        assert covered[labels == c].mean() >= 0.9 - 3 * np.sqrt(0.09 / n) - 0.01
+
+
+def test_copies_of_an_image_do_not_count_as_images():
+    own = np.linspace(0.01, 1, 72)
+    assert conformal_threshold(own, 0.9) == own[6]
+    assert conformal_threshold(own, 0.9, copies=8) == 0  # nine images: one in ten can not be left out
+    assert conformal_threshold(own, 0.9, copies=6) == own[5]
+
+
+def test_a_label_set_always_names_the_nearest_class():
+    fitted = calibration(np.zeros((1, 2)))
+    sets = fitted.label_sets(np.array([[0.3, 0.7], [0.4, 0.4]]), np.array([[0.9, 0.1], [0.1, 0.2]]))
+    assert sets.tolist() == [[True, True], [False, True]]
+
+
+# ---- calibration ---------------------------------------------------------------------------------------------------
+
+
+def test_calibration_has_the_nuisances_of_the_training(monkeypatch):
+    seen = []
+    real = training.degrade
+
+    def spy(signal, coverages, nuisance, *more):
+        seen.append(nuisance)
+        return real(signal, coverages, nuisance, *more)
+
+    monkeypatch.setattr(training, "degrade", spy)
+    torch.manual_seed(0)
+    view, network = square_view(), CompactNetwork(2, 2, 2, 2, width=16, features=8)
+    images = waves(view, 40, 0).astype(np.float16)
+    part = Part(images, np.arange(40) % 2, np.full((40, 2), 0.5, np.float32))
+    without = Nuisance().without("masks", "hot")
+    found = calibrate(network, part, part, torch.ones(1, *images.shape[1:], dtype=torch.bool), 0, view, without)
+    assert set(seen) == {without, without.measured}
+    assert found.signals[-1] == "unexplained_structure" and found.held_back.shape == (120, 3)
+    assert Nuisance.from_settings(json.loads(json.dumps(without.settings()))) == without
+
+
+def test_an_ensemble_says_where_its_members_disagree():
+    torch.manual_seed(1)
+    network = Ensemble([CompactNetwork(2, 2, 2, 2, width=16, features=8) for _ in range(3)])
+    network.eval()
+    inputs = network.prepare(torch.rand(5, 2, 2, 16, 16), torch.ones(5, 2, 2, 16, 16, dtype=torch.bool))
+    with torch.no_grad():
+        together, each = network(inputs), [member(inputs) for member in network.members]
+    p = torch.stack([o.logits.softmax(1) for o in each])
+    assert torch.allclose(together.logits.softmax(1), p.mean(0), atol=1e-6)
+    entropy = -(p.mean(0) * p.mean(0).log()).sum(1) + (p * p.log()).sum(2).mean(0)
+    assert torch.allclose(together.disagreement, entropy.clamp_min(0), atol=1e-6)
+    assert together.features.shape == (5, network.n_features)
+    alone = Ensemble([network.members[0]] * 2)
+    with torch.no_grad():
+        assert float(alone(inputs).disagreement.max()) < 1e-6

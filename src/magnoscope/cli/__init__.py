@@ -23,6 +23,7 @@ from . import (
     report,
     studies,
     training,
+    trust,
     waves,
 )
 from .common import app
@@ -43,6 +44,7 @@ __all__ = [
     "report",
     "studies",
     "training",
+    "trust",
     "waves",
 ]
 

@@ -20,8 +20,8 @@ from ..networks.foreign import slice_energies
 from ..networks.kinds import KINDS, kind_of, new_network
 from ..networks.training import Training
 from ..study import Study
-from ..trust.held_back import calibrate, foreign_report, report_card, shared_report
-from ..trust.weights import Weights, load_weights, save_weights
+from ..trust.held_back import calibrate, scored
+from ..trust.weights import Weights, save_weights
 from .common import DatasetArgument, Json, SeedOption, StudyOption, app, print_json, writable
 from .datasets import study_of
 
@@ -69,7 +69,7 @@ def train(
     parts = {name: load_part(source, found, name) for name in ("train", "validation", "calibration", "test")}
     if shared is not None:
         both = open_set(shared)
-        parts["shared test"] = load_part(both, found, "test")
+        parts |= {f"shared {name}": load_part(both, found, name) for name in ("calibration", "test")}
         parts["train"] = joined([parts["train"], load_part(both, found, "train")], len(found.classes))
     coverages = random_coverage(found, COVERAGES, seed)
     nuisance = recipe.nuisance.without(*without.split(",")) if without else recipe.nuisance
@@ -124,7 +124,11 @@ def _finish(
 ) -> dict[str, Any]:
     """Calibrate, score, write; returns the card."""
     seed = int(about["seed"])
-    calibration = calibrate(network, parts["train"], parts["calibration"], coverages, seed)
+    typer.echo("calibrating and scoring", err=True)
+    calibration = calibrate(
+        network, parts["train"], parts["calibration"], coverages, seed, study.view, training.nuisance,
+        parts.get("shared calibration"),
+    )  # fmt: skip
     attributes = attributes_of(open_set(dataset))
     card: dict[str, Any] = about | {
         "study": study.name,
@@ -140,45 +144,6 @@ def _finish(
         "epochs": training.epoch,
         "minutes": sum(row["seconds"] for row in training.history) / 60,
     }
-    weights = Weights(network, calibration, card)
-    card["scores"] = report_card(weights, parts["test"], coverages, seed)
-    if "shared test" in parts:
-        card["shared"] = shared_report(weights, parts["shared test"], coverages, seed)
-    card["foreign"] = foreign_report(weights, parts["test"], coverages, seed)
+    weights = scored(Weights(network, calibration, card), parts["test"], coverages, seed, parts.get("shared test"))
     save_weights(weights, output)
-    return card
-
-
-@app.command()
-def trust(
-    weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Weights that `train` wrote.")],
-    dataset: DatasetArgument,
-    study: StudyOption = None,
-    as_json: Json = False,
-) -> None:
-    """Score weights on the test part of their training set, which neither training nor stopping has seen."""
-    found = study_of(dataset, study)
-    loaded, warning = load_weights(weights, found)
-    made_from = attributes_of(open_set(dataset))
-    expected = loaded.card.get("training_set", {})
-    if any(made_from[k] != expected.get(k) for k in IDENTITY):
-        raise DataError(f"{dataset} is not the training set of {weights}: its test part may have trained them")
-    coverages = random_coverage(
-        found, COVERAGES, int(loaded.card["seed"]), CoverageLaw.from_settings(loaded.card.get("coverage"))
-    )
-    test, seed = load_part(open_set(dataset), found, "test"), int(loaded.card["seed"])
-    result, foreign = report_card(loaded, test, coverages, seed), foreign_report(loaded, test, coverages, seed)
-    if as_json:
-        print_json(result | {"foreign": foreign, "warning": warning})
-        return
-    if warning:
-        print(f"warning: {warning}")
-    for name, row in result.items():
-        low, high = row["interval"]
-        print(
-            f"{name.replace('_', ' ')}: accuracy {row['accuracy']:.3f} ({low:.3f} to {high:.3f}, n = {row['n']}), NLL "
-            f"{row['nll']:.3f}, Brier {row['brier']:.3f}, ECE {row['ece']:.3f}, label sets cover {row['coverage']:.3f}"
-        )
-    for name, row in foreign.items():
-        area = f"AUROC {row['auroc']:.3f}, " if "auroc" in row else ""
-        print(f"{name}: {area}p below 0.01 in {row['below_0.01']:.1%}")
+    return weights.card

@@ -77,6 +77,17 @@ class Nuisance:
         """What the card of weights, and the file of a degraded simulation, records of it."""
         return asdict(self)
 
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> "Nuisance":
+        """From what a card recorded; what it does not name did not exist when the weights were made, and is off."""
+        known = {k: settings[k] for k in cls.__dataclass_fields__ if k in settings}
+        return replace(CLEAN, **{k: tuple(v) if isinstance(v, list) else v for k, v in known.items()})
+
+    @property
+    def measured(self) -> "Nuisance":
+        """The same with the noise of a measurement, level 1 in every image; without noise as it is."""
+        return replace(self, noise=(1.0, 1.0), quiet=0.0) if self.noise[1] else self
+
     def only(self, *names: str) -> "Nuisance":
         """Nothing but the nuisances of these names, keys of :data:`SWITCHES`.
 
@@ -113,7 +124,7 @@ SWITCHES = {
 CLEAN = Nuisance((0, 0), 1.0, 0, (0, 0), 0, 0, 0, 0, False, False, False, 0)
 """No noise, no nuisance."""
 
-MEASUREMENT_LIKE = replace(Nuisance(), noise=(1.0, 1.0), quiet=0.0)
+MEASUREMENT_LIKE = Nuisance().measured
 """Everything on, noise at level 1."""
 
 

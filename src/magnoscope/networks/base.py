@@ -38,12 +38,15 @@ class Output:
         Of a softmax over the classes, before calibration.
     parameters : (n, classes, n_parameters) or None
         Estimates under each class, scaled to 0..1 over the prior; None where a network makes none.
+    disagreement : (n,) or None
+        How much the members of an ensemble tell each other apart (mutual information, nats); None for one network.
     """
 
     features: torch.Tensor
     scores: torch.Tensor
     logits: torch.Tensor
     parameters: torch.Tensor | None
+    disagreement: torch.Tensor | None = None
 
 
 class SpectrumNetwork(nn.Module):

@@ -13,12 +13,15 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ..dataset.noise import CLEAN, MEASUREMENT_LIKE, Nuisance, degrade
+from ..dataset.noise import Nuisance, degrade
 from ..dataset.parts import Part
 from ..machine import keep_memory, multiplies_bfloat16
 from .base import Output, SpectrumNetwork
 from .duq import gradient_penalty
 from .foreign import make_foreign
+
+Watch = Callable[[torch.Tensor, torch.Tensor], None]
+"""Shown measurements (n, runs, slices, x, y) and their masks."""
 
 FOREIGN = -1
 """The label of an image that belongs to no class."""
@@ -86,10 +89,11 @@ def batches(
     shuffle: bool = True,
     foreign: float = 0.0,
     energies: torch.Tensor | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Prepared inputs, labels, scaled parameters and probabilities of the classes, each image degraded afresh.
 
-    Foreign images come last, labelled -1.
+    Foreign images come last, labelled -1. What is made of a batch before the network prepares it is shown to ``watch``.
     """
     order = torch.randperm(len(part.labels), generator=generator) if shuffle else torch.arange(len(part.labels))
     for chosen in order.split(size):
@@ -101,7 +105,10 @@ def batches(
             strange = make_foreign(signal[:number], signal.flip(0)[:number], energies, generator)
             signal = torch.cat([signal, strange])
             labels = torch.cat([labels, torch.full((number,), FOREIGN)])
-        inputs = network.prepare(*degrade(signal, coverages, nuisance, generator, part.mirrors))
+        measured, valid = degrade(signal, coverages, nuisance, generator, part.mirrors)
+        if watch is not None:
+            watch(measured, valid)
+        inputs = network.prepare(measured, valid)
         yield inputs, labels, parameters, _targets(part, index, labels, network.classes)
 
 
@@ -146,19 +153,24 @@ def joined(outputs: list[Output]) -> Output:
     def join(parts: list[torch.Tensor | None]) -> torch.Tensor | None:
         return None if parts[0] is None else torch.cat(parts).float().cpu()  # type: ignore[arg-type]
 
-    names = ("features", "scores", "logits", "parameters")
+    names = ("features", "scores", "logits", "parameters", "disagreement")
     return Output(**{k: join([getattr(o, k) for o in outputs]) for k in names})  # type: ignore[arg-type]
 
 
 @torch.no_grad()
 def evaluate(
-    network: SpectrumNetwork, part: Part, coverages: torch.Tensor, nuisance: Nuisance, seed: int
+    network: SpectrumNetwork,
+    part: Part,
+    coverages: torch.Tensor,
+    nuisance: Nuisance,
+    seed: int,
+    watch: Watch | None = None,
 ) -> Evaluation:
     """Evaluate on a part; the same seed gives the same noise."""
     network.eval()
     generator = torch.Generator().manual_seed(seed)
     outputs, labels = [], []
-    for inputs, label, *_ in batches(network, part, 64, coverages, nuisance, generator, shuffle=False):
+    for inputs, label, *_ in batches(network, part, 64, coverages, nuisance, generator, False, watch=watch):
         outputs.append(network(inputs.to(device_of(network))))
         labels.append(label)
     output = joined(outputs)
@@ -192,8 +204,8 @@ class Training:
 
     @property
     def checked_on(self) -> Nuisance:
-        """What validation images are put through: nothing where the training images are not, else a measurement's."""
-        return CLEAN if self.nuisance == CLEAN else MEASUREMENT_LIKE
+        """What validation images are put through: what the training images are, with a measurement's noise."""
+        return self.nuisance.measured
 
     @property
     def checkpoint(self) -> Path:

@@ -1,10 +1,12 @@
 """What held-back simulations say of a network: temperature, label sets, and how unlike them an input is.
 
-The network's own confidence is no judge of foreign inputs. Two signals are measured on held-back simulations with the
-noise and nuisances of training: the distance of the features from the training data's (a Gaussian for each class with a
-common covariance; Lee et al., NeurIPS 2018) and the distance from every centroid (1 - max K; the network saw foreign
-images in training and learned to be far from the centroids there). The smaller of their p-values, itself ranked among
-the held-back simulations', is one calibrated p-value for "like the training data".
+The network's own confidence is no judge of foreign inputs. Several signals are measured on held-back simulations with
+the noise and nuisances of training: the distance of the features from the training data's (a Gaussian for each class
+with a common covariance; Lee et al., NeurIPS 2018), the distance from every centroid (1 - max K; the network saw
+foreign images in training and learned to be far from the centroids there), the share of the structure that no
+combination of training spectra explains (which does not ask the network at all), and in an ensemble how much its
+members disagree. The smallest of their p-values, itself ranked among the held-back simulations', is one calibrated
+p-value for "like the training data".
 """
 
 from dataclasses import dataclass
@@ -14,7 +16,12 @@ import torch
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-SIGNALS = ("feature_distance", "centroid_distance")
+from .reconstruction import Reconstruction
+
+FIRST_SIGNALS = ("feature_distance", "centroid_distance")
+"""Those of weights that name none."""
+SIGNALS = (*FIRST_SIGNALS, "unexplained_structure", "disagreement")
+"""All that there are; :mod:`.signals` works them out."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,11 @@ class Calibration:
     means : (classes, n_features)
     precision : (n_features, n_features)
     held_back : (n, n_signals)
-        The signals of held-back simulations, columns as ``SIGNALS``.
+        The signals of held-back simulations.
+    signals : tuple of str
+        What the columns of ``held_back`` are, of ``SIGNALS``.
+    reconstruction : Reconstruction or None
+        What "unexplained_structure" needs.
     """
 
     temperature: float
@@ -40,10 +51,18 @@ class Calibration:
     means: NDArray[np.float64]
     precision: NDArray[np.float64]
     held_back: NDArray[np.float64]
+    signals: tuple[str, ...] = FIRST_SIGNALS
+    reconstruction: Reconstruction | None = None
 
     def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated probabilities (n, classes)."""
         return _softmax(logits / self.temperature)
+
+    def label_sets(self, probabilities: NDArray[np.float64], k: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which classes each input's label set names, (n, classes): never none, and always that of the largest K."""
+        named = probabilities >= self.label_threshold
+        named[np.arange(len(k)), k.argmax(1)] = True
+        return named
 
     def feature_distance(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mahalanobis distance to the nearest class, (n,)."""
@@ -100,21 +119,46 @@ def fit_gaussians(
     return means, np.linalg.inv(covariance + ridge)
 
 
-def label_threshold(probabilities: NDArray[np.float64], labels: NDArray[np.int64], coverage: float) -> float:
-    """Split-conformal threshold on the true class' probability, at most ``1 - coverage``.
+def conformal_threshold(own: NDArray[np.float64], coverage: float, copies: int = 1) -> float:
+    """Split-conformal threshold: new probabilities like these reach it with at least the probability ``coverage``.
 
-    Where a network is right more often than the coverage asks, the bare threshold is so high that an undecided input
-    gets an empty set. Capped, no class with more than ``1 - coverage`` of the probability is left out; the sets only
-    grow, so that the promise holds.
+    Parameters
+    ----------
+    own : (n,)
+        Smallest probability that a label set has to admit, of held-back data.
+    copies : int
+        How many of them come of one image; only images are independent.
     """
-    own = np.sort(probabilities[np.arange(len(labels)), labels])
-    k = int(np.floor((len(own) + 1) * (1 - coverage)))
-    return min(float(own[k - 1]), 1 - coverage) if k >= 1 else 0.0
+    k = int(np.floor((len(own) / copies + 1) * (1 - coverage)))
+    return float(np.sort(own)[k * copies - 1]) if k >= 1 else 0.0
+
+
+def label_threshold(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64], coverage: float, copies: int = 1
+) -> float:
+    """The probability from which a class is in the label set, so that each class' spectra are covered as promised.
+
+    The least of the classes' split-conformal thresholds (Vovk, ACML 2012), at most ``1 - coverage``. Where a network is
+    right more often than the coverage asks, the bare threshold is so high that an undecided input gets an empty set.
+    Capped, no class with more than ``1 - coverage`` of the probability is left out; the sets only grow, so that the
+    promise holds. docs/decisions/0010-label-sets.md says why nothing is drawn by lot to bring the coverage down.
+    """
+    own = probabilities[np.arange(len(labels)), labels]
+    each = [conformal_threshold(own[labels == c], coverage, copies) for c in np.unique(labels)]
+    return min(*each, 1 - coverage)
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Figures of merit on a part that neither training nor stopping has seen."""
+    """Figures of merit on a part that neither training nor stopping has seen.
+
+    Attributes
+    ----------
+    coverage, coverage_interval
+        Share of label sets that hold the true class, and its 95 % Clopper-Pearson interval.
+    single, single_right
+        Share of label sets that name one class, and the share of those that is right (None where there are none).
+    """
 
     n: int
     accuracy: float
@@ -123,29 +167,54 @@ class Scores:
     brier: float
     ece: float
     coverage: float
+    coverage_interval: tuple[float, float]
     set_size: float
+    single: float
+    single_right: float | None
+
+
+def interval(successes: int, n: int) -> tuple[float, float]:
+    """The 95 % Clopper-Pearson interval of a share."""
+    found = stats.binomtest(successes, n).proportion_ci(0.95, "exact")
+    return float(found.low), float(found.high)
 
 
 def scores(
-    k: NDArray[np.float64], probabilities: NDArray[np.float64], labels: NDArray[np.int64], threshold: float
+    k: NDArray[np.float64], probabilities: NDArray[np.float64], labels: NDArray[np.int64], sets: NDArray[np.bool_]
 ) -> Scores:
     """Accuracy (by K) with its 95 % Clopper-Pearson interval, NLL, Brier, expected calibration error, label sets."""
     n = len(labels)
     right = int((k.argmax(1) == labels).sum())
-    interval = stats.binomtest(right, n).proportion_ci(0.95, "exact")
     own = probabilities[np.arange(n), labels]
     hot = np.eye(probabilities.shape[1])[labels]
-    sets = probabilities >= threshold
+    covered, single = sets[np.arange(n), labels], sets.sum(1) == 1
     return Scores(
         n=n,
         accuracy=right / n,
-        interval=(float(interval.low), float(interval.high)),
+        interval=interval(right, n),
         nll=float(-np.log(own.clip(1e-12)).mean()),
         brier=float(((probabilities - hot) ** 2).sum(1).mean()),
         ece=calibration_error(probabilities, labels),
-        coverage=float(sets[np.arange(n), labels].mean()),
+        coverage=float(covered.mean()),
+        coverage_interval=interval(int(covered.sum()), n),
         set_size=float(sets.sum(1).mean()),
+        single=float(single.mean()),
+        single_right=float(covered[single].mean()) if single.any() else None,
     )
+
+
+def reliability(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64], bins: int = 10
+) -> list[dict[str, float]]:
+    """In bins by the most likely class' probability, of equal number: its mean, the share that is right, interval."""
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    rows = []
+    for b in np.array_split(np.argsort(confidence), bins):
+        if len(b):
+            low, high = interval(int(right[b].sum()), len(b))
+            mean, share = float(confidence[b].mean()), float(right[b].mean())
+            rows.append({"n": len(b), "confidence": mean, "right": share, "low": low, "high": high})
+    return rows
 
 
 def calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.int64], bins: int = 15) -> float:

@@ -13,13 +13,28 @@ from ..dataset.noise import CLEAN, MEASUREMENT_LIKE, Nuisance
 from ..dataset.parts import Part
 from ..networks.base import SpectrumNetwork
 from ..networks.training import evaluate
-from .calibration import SIGNALS, Calibration, fit_gaussians, fit_temperature, label_threshold, scores
-from .signals import signal_values
+from ..views import View
+from .calibration import (
+    FIRST_SIGNALS,
+    Calibration,
+    conformal_threshold,
+    fit_gaussians,
+    fit_temperature,
+    label_threshold,
+    reliability,
+    scores,
+)
+from .reconstruction import fit_reconstruction
+from .signals import observe
 from .weights import Weights
 
 COVERAGE = 0.9
 REPEATS = 8
 """Noisy copies of each held-back image for the temperature and the label sets."""
+SIGNAL_REPEATS = 3
+"""Noisy copies of each held-back image for the signals."""
+FOREIGN_IMAGES = 200
+"""At most so many images of the test part are made foreign for the report."""
 
 
 def _repeat(part: Part, times: int) -> Part:
@@ -28,29 +43,73 @@ def _repeat(part: Part, times: int) -> Part:
     return replace(part, images=images, labels=labels, parameters=parameters, targets=targets)
 
 
+def chosen(part: Part, number: int) -> Part:
+    """At most so many images of a part, evenly chosen."""
+    index = np.unique(np.linspace(0, len(part.labels) - 1, number).astype(int))
+    targets = None if part.targets is None else part.targets[index]
+    return replace(
+        part, images=part.images[index], labels=part.labels[index], parameters=part.parameters[index], targets=targets
+    )
+
+
 def calibrate(
-    network: SpectrumNetwork, train: Part, held_back: Part, coverages: torch.Tensor, seed: int
+    network: SpectrumNetwork,
+    train: Part,
+    held_back: Part,
+    coverages: torch.Tensor,
+    seed: int,
+    view: View,
+    nuisance: Nuisance | None = None,
+    shared: Part | None = None,
 ) -> Calibration:
-    """Calibrate on held-back simulations: probabilities with measurement-like noise, signals with that of training.
+    """Calibrate on held-back simulations: probabilities with the noise of a measurement, signals with that of training.
 
     Parameters
     ----------
     train : Part
-        For the Gaussians of the features.
+        For the Gaussians of the features, and what spectra are made of.
     held_back : Part
         Seen by neither training nor stopping, and not reported on.
+    nuisance : Nuisance
+        What the network was trained with.
+    shared : Part, optional
+        Held-back spectra that several models share: label sets then promise to name all of them, too.
     """
-    seen = evaluate(network, train, coverages, MEASUREMENT_LIKE, seed + 11)
+    nuisance = nuisance or Nuisance()
+    seen = evaluate(network, train, coverages, nuisance.measured, seed + 11)
     classes = seen.output.scores.shape[1]
     means, precision = fit_gaussians(seen.output.features.numpy().astype(float), seen.labels.numpy(), classes)
-    repeated = _repeat(held_back, REPEATS)
-    fresh = evaluate(network, repeated, coverages, MEASUREMENT_LIKE, seed + 12)
+    fresh = evaluate(network, _repeat(held_back, REPEATS), coverages, nuisance.measured, seed + 12)
     temperature = fit_temperature(fresh.output.logits, fresh.labels)
-    draft = Calibration(temperature, 0.0, COVERAGE, means, precision, np.zeros((0, len(SIGNALS))))
+    signals = (*FIRST_SIGNALS, "unexplained_structure")
+    if fresh.output.disagreement is not None:
+        signals = (*signals, "disagreement")
+    reconstruction = fit_reconstruction(view, train.images, seed)
+    none = np.zeros((0, len(signals)))
+    draft = Calibration(temperature, 0.0, COVERAGE, means, precision, none, signals, reconstruction)
     probabilities = draft.probabilities(fresh.output.logits.numpy().astype(float))
-    threshold = label_threshold(probabilities, fresh.labels.numpy(), COVERAGE)
-    usual = evaluate(network, repeated, coverages, Nuisance(), seed + 13)
-    return replace(draft, label_threshold=threshold, held_back=signal_values(draft, usual.output))
+    threshold = label_threshold(probabilities, fresh.labels.numpy(), COVERAGE, REPEATS)
+    if shared is not None:
+        threshold = min(threshold, _shared_threshold(network, draft, shared, coverages, nuisance.measured, seed))
+    usual = _repeat(held_back, SIGNAL_REPEATS)
+    values = observe(network, draft, usual, coverages, nuisance, seed + 13)[1]
+    return replace(draft, label_threshold=threshold, held_back=values)
+
+
+def _shared_threshold(
+    network: SpectrumNetwork, draft: Calibration, shared: Part, coverages: torch.Tensor, nuisance: Nuisance, seed: int
+) -> float:
+    """From which probability all models must be named that share a spectrum, for the promised share of such spectra."""
+    found = evaluate(network, _repeat(shared, REPEATS), coverages, nuisance, seed + 14)
+    probabilities = draft.probabilities(found.output.logits.numpy().astype(float))
+    least = np.where(_possible(_repeat(shared, REPEATS), probabilities.shape[1]), probabilities, 1.0).min(1)
+    return conformal_threshold(least, COVERAGE, REPEATS)
+
+
+def _possible(part: Part, classes: int) -> NDArray[np.bool_]:
+    """Which models could have made each spectrum of a part, (n, classes)."""
+    targets = np.eye(classes)[part.labels] if part.targets is None else part.targets
+    return np.asarray(targets > 0)
 
 
 def _stretched(images: NDArray[np.float16]) -> NDArray[np.float16]:
@@ -81,30 +140,50 @@ def foreign_report(weights: Weights, test: Part, coverages: torch.Tensor, seed: 
         For each family the area under the ROC curve of the p-value and the share with a p-value below 0.01; under
         "test part" the share of those (which ought to be 0.01).
     """
-    found = evaluate(weights.network, test, coverages, MEASUREMENT_LIKE, seed + 31)
-    own = weights.calibration.p_values(signal_values(weights.calibration, found.output))[1]
+
+    def p_values(part: Part, seed: int) -> NDArray[np.float64]:
+        signals = observe(weights.network, weights.calibration, part, coverages, MEASUREMENT_LIKE, seed)[1]
+        return weights.calibration.p_values(signals)[1]
+
+    own = p_values(test, seed + 31)
     out = {"test part": {"below_0.01": float(np.mean(own < 0.01))}}
+    some = chosen(test, FOREIGN_IMAGES)
     for name, change in UNSEEN.items():
-        part = replace(test, images=np.ascontiguousarray(change(test.images)))
-        if np.array_equal(part.images, test.images):
+        part = replace(some, images=np.ascontiguousarray(change(some.images)))
+        if np.array_equal(part.images, some.images):
             continue
-        strange = evaluate(weights.network, part, coverages, MEASUREMENT_LIKE, seed + 32)
-        p = weights.calibration.p_values(signal_values(weights.calibration, strange.output))[1]
+        p = p_values(part, seed + 32)
         area = stats.mannwhitneyu(own, p).statistic / (len(own) * len(p))
         out[name] = {"auroc": float(area), "below_0.01": float(np.mean(p < 0.01))}
     return out
 
 
 def report_card(weights: Weights, test: Part, coverages: torch.Tensor, seed: int) -> dict[str, Any]:
-    """Figures of merit on the test part, without noise and with measurement-like noise."""
+    """Figures of merit on the test part, without noise and with measurement-like noise.
+
+    Where training left nuisances out, or had none but was not clean either, there is a third row: as in training.
+    """
+    conditions = {"clean": CLEAN, "measurement_like": MEASUREMENT_LIKE}
+    trained = weights.nuisance.measured
+    if trained not in conditions.values():
+        conditions["as_trained"] = trained
     out: dict[str, Any] = {}
+    for name, nuisance in conditions.items():
+        found = evaluate(weights.network, test, coverages, nuisance, seed + 21)
+        k = found.output.scores.numpy()
+        probabilities = weights.calibration.probabilities(found.output.logits.numpy().astype(float))
+        sets = weights.calibration.label_sets(probabilities, k)
+        out[name] = asdict(scores(k, probabilities, found.labels.numpy(), sets))
+    return out
+
+
+def reliability_of(weights: Weights, test: Part, coverages: torch.Tensor, seed: int) -> dict[str, Any]:
+    """Rows of :func:`.calibration.reliability` for the test part, without noise and with measurement-like noise."""
+    out = {}
     for name, nuisance in (("clean", CLEAN), ("measurement_like", MEASUREMENT_LIKE)):
         found = evaluate(weights.network, test, coverages, nuisance, seed + 21)
         probabilities = weights.calibration.probabilities(found.output.logits.numpy().astype(float))
-        result = scores(
-            found.output.scores.numpy(), probabilities, found.labels.numpy(), weights.calibration.label_threshold
-        )
-        out[name] = asdict(result)
+        out[name] = reliability(probabilities, found.labels.numpy())
     return out
 
 
@@ -118,6 +197,17 @@ def shared_report(weights: Weights, test: Part, coverages: torch.Tensor, seed: i
     """
     found = evaluate(weights.network, test, coverages, MEASUREMENT_LIKE, seed + 41)
     probabilities = weights.calibration.probabilities(found.output.logits.numpy().astype(float))
-    named = probabilities >= weights.calibration.label_threshold
-    possible = np.eye(probabilities.shape[1])[test.labels] if test.targets is None else test.targets
-    return {"n": len(test.labels), "all_named": float(np.mean((named >= (possible > 0)).all(1)))}
+    named = weights.calibration.label_sets(probabilities, found.output.scores.numpy())
+    possible = _possible(test, probabilities.shape[1])
+    return {"n": len(test.labels), "all_named": float(np.mean((named >= possible).all(1)))}
+
+
+def scored(
+    weights: Weights, test: Part, coverages: torch.Tensor, seed: int, shared_test: Part | None = None
+) -> Weights:
+    """Weights whose card tells how they do on the test part, on foreign inputs, and on spectra that models share."""
+    card = weights.card | {"scores": report_card(weights, test, coverages, seed)}
+    if shared_test is not None:
+        card["shared"] = shared_report(weights, shared_test, coverages, seed)
+    card["foreign"] = foreign_report(weights, test, coverages, seed)
+    return replace(weights, card=card)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,17 @@ import safetensors
 import torch
 from safetensors.torch import save_file
 
+from ..dataset.noise import Nuisance
 from ..errors import WeightsError
 from ..networks.base import SpectrumNetwork
+from ..networks.ensemble import MOST_MEMBERS, Ensemble
 from ..networks.kinds import new_network
 from ..study import Study
-from .calibration import SIGNALS, Calibration
+from .calibration import FIRST_SIGNALS, SIGNALS, Calibration
+from .reconstruction import Reconstruction
 
 ARRAYS = ("means", "precision", "held_back")
+NUMBERS = ("temperature", "label_threshold", "coverage")
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,21 @@ class Weights:
     calibration: Calibration
     card: dict[str, Any]
 
+    @property
+    def nuisance(self) -> Nuisance:
+        """What the network was trained with, by its card."""
+        return Nuisance.from_settings(self.card.get("nuisance") or {})
+
 
 def save_weights(weights: Weights, path: Path) -> None:
     """Write weights, and their card beside them as JSON."""
-    calibration = asdict(weights.calibration)
+    found = weights.calibration
     tensors = {f"network.{k}": v.contiguous() for k, v in weights.network.state_dict().items()}
-    tensors |= {f"calibration.{k}": torch.as_tensor(calibration.pop(k)) for k in ARRAYS}
+    tensors |= {f"calibration.{k}": torch.as_tensor(getattr(found, k)) for k in ARRAYS}
+    if found.reconstruction is not None:
+        tensors["calibration.components"] = torch.as_tensor(found.reconstruction.components).half()
+        tensors["calibration.spread"] = torch.as_tensor(found.reconstruction.spread)
+    calibration = {k: getattr(found, k) for k in NUMBERS} | {"signals": list(found.signals)}
     metadata = {"card": json.dumps(weights.card), "calibration": json.dumps(calibration)}
     partial = path.with_suffix(".partial")
     try:
@@ -104,13 +117,11 @@ def load_weights(path: str | Path, study: Study) -> tuple[Weights, str | None]:
             f"{study.name} has other tiles, axes or classes, train weights for it"
         )
     try:
-        width = int(card["width"])
-        if not 16 <= width <= 1024 or width % 16:
-            raise ValueError("no network has this width")
-        network = new_network(study, str(card["kind"]), 0, width)
+        network = _network(study, card)
         network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
         arrays: dict[str, Any] = {k: np.asarray(tensors[f"calibration.{k}"].numpy()) for k in ARRAYS}
-        calibration = Calibration(**settings, **arrays)
+        settings["signals"] = tuple(settings.get("signals", FIRST_SIGNALS))
+        calibration = Calibration(**settings, **arrays, reconstruction=_reconstruction(study, tensors))
         int(card["seed"])
         if not _sound(calibration, network):
             raise ValueError("shapes do not fit or numbers are not finite")
@@ -123,6 +134,33 @@ def load_weights(path: str | Path, study: Study) -> tuple[Weights, str | None]:
     return Weights(network, calibration, card), warning
 
 
+def _network(study: Study, card: dict[str, Any]) -> SpectrumNetwork:
+    """An untrained network as a card describes it."""
+    if card["kind"] == "ensemble":
+        members = card["members"]
+        if not 1 <= len(members) <= MOST_MEMBERS:
+            raise ValueError("no ensemble has so many members")
+        return Ensemble([_member(study, member) for member in members])
+    return _member(study, card)
+
+
+def _member(study: Study, card: dict[str, Any]) -> SpectrumNetwork:
+    width = int(card["width"])
+    if not 16 <= width <= 1024 or width % 16:
+        raise ValueError("no network has this width")
+    return new_network(study, str(card["kind"]), 0, width)
+
+
+def _reconstruction(study: Study, tensors: dict[str, torch.Tensor]) -> Reconstruction | None:
+    """What spectra are made of; None in weights of before there was any."""
+    if "calibration.components" not in tensors:
+        return None
+    components, spread = (tensors[f"calibration.{k}"].float().numpy() for k in ("components", "spread"))
+    if components.ndim != 5 or components.shape[1] != len(study.runs):
+        raise ValueError("the components are of other runs")
+    return Reconstruction(study.view, components, spread)
+
+
 def _sound(calibration: Calibration, network: SpectrumNetwork) -> bool:
     """Whether a calibration fits its network, and every number in both is finite."""
     features = network.n_features
@@ -130,7 +168,11 @@ def _sound(calibration: Calibration, network: SpectrumNetwork) -> bool:
         calibration.means.shape == (network.classes, features)
         and calibration.precision.shape == (features, features)
         and calibration.held_back.ndim == 2
-        and calibration.held_back.shape[1] == len(SIGNALS)
+        and calibration.held_back.shape[1] == len(calibration.signals) > 0
+        and set(calibration.signals) <= set(SIGNALS)
+        and ("disagreement" in calibration.signals) <= isinstance(network, Ensemble)
+        and ("unexplained_structure" in calibration.signals) == (calibration.reconstruction is not None)
+        and (calibration.reconstruction is None or calibration.reconstruction.sound)
         and len(calibration.held_back) > 0
     )
     numbers = [calibration.temperature, calibration.label_threshold, calibration.coverage]

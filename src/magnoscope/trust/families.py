@@ -1,0 +1,158 @@
+"""Foreign inputs made of spectra of the test part, and of other magnets: the families that are reported.
+
+None of these is used in training (:mod:`..networks.foreign` has those) or to choose settings (:data:`CHOSEN_ON`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..dataset.coverage import detector_angles
+from ..networks.foreign import FAMILIES as TRAINED_ON
+from ..study import Study
+from .held_back import UNSEEN
+
+CHOSEN_ON = (*TRAINED_ON, *UNSEEN)
+"""Families that settings were chosen on: those of training, and those in the card of weights."""
+
+Images = NDArray[np.float64]
+Maker = Callable[[Images, Study, np.random.Generator], Images]
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family of inputs.
+
+    Attributes
+    ----------
+    about : str
+        How it is made.
+    note : str
+        What stands against reading its figures as those of other families: a relative in training, or a spectrum that
+        is a candidate's after all.
+    candidate : bool
+        Whether the spectra are a candidate's, so that the right label is no mistake.
+    """
+
+    name: str
+    about: str
+    note: str = ""
+    candidate: bool = False
+
+
+def _plane(images: Images) -> tuple[Images, Images]:
+    return np.linspace(-1, 1, images.shape[3])[:, None], np.linspace(-1, 1, images.shape[4])[None]
+
+
+def _mean(images: Images) -> Images:
+    return images.mean((2, 3, 4), keepdims=True)
+
+
+def _energies(study: Study) -> Images:
+    edges = study.energy_edges
+    return ((edges[:, 1:] + edges[:, :-1]) / 2)[..., None, None]
+
+
+def runs_exchanged(images: Images, study: Study, rng: np.random.Generator) -> Images:
+    """Two neighbouring runs in each other's place."""
+    out = images.copy()
+    for image in out:
+        r = int(rng.integers(images.shape[1] - 1))
+        image[[r, r + 1]] = image[[r + 1, r]]
+    return out
+
+
+def energies_shifted(images: Images, study: Study, rng: np.random.Generator) -> Images:
+    """A zero of energy that is off by a slice or two: ten to twenty times the offset that training draws."""
+    out = np.empty_like(images)
+    for new, image in zip(out, images, strict=True):
+        by = int(rng.integers(1, 3)) * int(rng.choice([-1, 1]))
+        new[:] = image[:, np.clip(np.arange(images.shape[2]) + by, 0, images.shape[2] - 1)]
+    return out
+
+
+def phonons_added(images: Images, study: Study, rng: np.random.Generator) -> Images:
+    """Acoustic cones about the points of a square lattice, growing with Q^2, as strong as the spectrum itself."""
+    x, y = _plane(images)
+    energy = _energies(study)
+    added = np.empty_like(images)
+    for new in added:
+        period, top = rng.uniform(0.5, 1.1), rng.uniform(0.15, 0.5) * energy.max()
+        away = np.hypot(x - period * np.round(x / period), y - period * np.round(y / period))
+        width = 0.06 * energy.max(1, keepdims=True)
+        new[:] = np.exp(-((top * 2 * away / period - energy) ** 2) / (2 * width**2)) * (0.05 + x**2 + y**2)
+    return images + added * _mean(images) / np.maximum(_mean(added), 1e-12)
+
+
+def rings_added(images: Images, study: Study, rng: np.random.Generator) -> Images:
+    """Scattering of a can: sharp rings of constant Q that fall with energy, twice as strong as the spectrum."""
+    x, y = _plane(images)
+    share = np.linspace(0, 1, images.shape[2])[:, None, None]
+    added = np.empty_like(images)
+    for new in added:
+        radii, sizes = rng.uniform(0.3, 1.3, 4), rng.uniform(0.3, 1.0, 4)
+        rings = sum(s * np.exp(-(((np.hypot(x, y) - r) / 0.07) ** 2)) for r, s in zip(radii, sizes, strict=True))
+        new[:] = rings * np.exp(-rng.uniform(0.5, 2) * share)
+    return images + 2 * added * _mean(images) / np.maximum(_mean(added), 1e-12)
+
+
+def nothing(images: Images, study: Study, rng: np.random.Generator) -> Images:
+    """The same intensity everywhere."""
+    return np.broadcast_to(_mean(images), images.shape).copy()
+
+
+FROM_TEST_PART: dict[Family, Maker] = {
+    Family("wrong Ei order", "two neighbouring runs exchanged", "relative of the shuffled tiles of training"): (
+        runs_exchanged
+    ),
+    Family("shifted energy axis", "all slices off by one or two"): energies_shifted,
+    Family(
+        "phonons", "acoustic cones as strong as the spectrum", "relative of the acoustic branches of training"
+    ): phonons_added,
+    Family("wrong background", "powder rings twice as strong as the spectrum"): rings_added,
+    Family("noise only", "flat counts", "relative of the smooth backgrounds of training"): nothing,
+}
+
+HALF_MISSING = Family(
+    "half the detectors missing",
+    "one side of the beam, beside what training leaves out",
+    "the spectrum is a candidate's: a right label is right",
+    True,
+)
+
+
+def half_missing(coverages: torch.Tensor, study: Study) -> torch.Tensor:
+    """Coverages without the detectors on one side of the beam, one side in turn with the other."""
+    across = torch.as_tensor(detector_angles(study)[0])
+    middle = float(np.nanmedian(across.numpy()))
+    out = coverages.clone()
+    out[::2] &= across < middle
+    out[1::2] &= across > middle
+    return out
+
+
+def stitched(own: Images, others: Images, rng: np.random.Generator, whole_runs: bool) -> Images:
+    """Franken-type images, each tile or run at the mean intensity of what it replaces.
+
+    Parameters
+    ----------
+    own : (n, runs, slices, x, y)
+        Spectra whose slices are replaced, 30 to 70 %; unused with ``whole_runs``.
+    others : (m, runs, slices, x, y)
+        Of other magnets; with ``whole_runs`` every run is of another one of them.
+    """
+    n, runs, slices = own.shape[:3]
+    out = own.copy()
+    for new in out:
+        take = rng.permutation(len(others))[:runs] if len(others) >= runs else rng.integers(len(others), size=runs)
+        mixed = np.stack([others[m, r] for r, m in enumerate(take)])
+        if whole_runs:
+            new[:] = mixed / np.maximum(_mean(mixed[None])[0], 1e-12)
+            continue
+        chosen = rng.uniform(size=(runs, slices)) < rng.uniform(0.3, 0.7)
+        scale = new.mean((1, 2, 3), keepdims=True) / np.maximum(mixed.mean((1, 2, 3), keepdims=True), 1e-12)
+        new[chosen] = (mixed * scale)[chosen]
+    return out

@@ -1,0 +1,156 @@
+"""Magnets that are no candidate of a study, simulated as if they had been measured in its place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..crystal import Lattice
+from ..errors import InstabilityError, StudyError
+from ..hamiltonian import Bond, Parameter, Site, SpinModel
+from ..simulate import Simulator
+from ..spinwave import is_stable
+from ..study import Study
+
+MOST_TRIES = 400
+WIDENED = 0.5
+"""How far beyond both ends of a prior parameters are drawn, as a share of its width."""
+
+SUPERCELL = (2, 2, 1)
+Vectors = Sequence[tuple[float, float, float]]
+
+
+def third_hamiltonian(study: Study) -> Study | None:
+    """The first candidate's bonds with all exchange ferromagnetic and all spins parallel; None if they are already."""
+    model = next(iter(study.models.values()))
+    if model.propagation is not None or np.allclose(model.moments, model.moments[0]):
+        return None
+    exchanged = {n for bond in model.bonds for n in np.flatnonzero(np.abs(bond.exchange[:-1]).sum((1, 2)))}
+    parameters = []
+    for n, p in enumerate(model.parameters):
+        most = max(map(abs, p.prior))
+        parameters.append(replace(p, prior=(-most, -0.1 * most)) if n in exchanged else p)
+    sites = tuple(replace(site, moment=model.sites[0].moment) for site in model.sites)
+    changed = replace(model, name="ferromagnet", parameters=tuple(parameters), sites=sites)
+    return replace(study, models={changed.name: changed})
+
+
+def beyond_priors(study: Study) -> Study:
+    """The candidates with priors that reach beyond both ends by half their width."""
+    models = {}
+    for name, model in study.models.items():
+        wider = []
+        for p in model.parameters:
+            more = WIDENED * (p.prior[1] - p.prior[0])
+            wider.append(replace(p, prior=(p.prior[0] - more, p.prior[1] + more)))
+        models[name] = replace(model, parameters=tuple(wider))
+    return replace(study, models=models)
+
+
+@dataclass(frozen=True)
+class _Exchange:
+    """One exchange of a material: from which sites of its cell along which vectors, and its range (units of E / S)."""
+
+    starts: tuple[int, ...]
+    vectors: Vectors
+    prior: tuple[float, float]
+
+
+ALONG, ACROSS, DIAGONALS = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), ((1.0, 1.0, 0.0), (1.0, -1.0, 0.0))
+HALVES = ((0.5, 0.5, 0.0), (0.5, -0.5, 0.0), (-0.5, 0.5, 0.0), (-0.5, -0.5, 0.0))
+WEAK, STRONG, ANTI = (-0.03, -0.001), (-0.11, -0.03), (0.06, 0.22)
+
+
+def other_materials(study: Study) -> Study:
+    """Four textbook magnets on the study's lattice, with bands within the energies of its runs.
+
+    A ferromagnet with two exchanges, a chain ferromagnet, a centred antiferromagnet, and antiferromagnetic stripes;
+    spins along Cartesian z with a small easy axis, the ion of the study's first site.
+    """
+    site = next(iter(study.models.values())).sites[0]
+    lattice, top = study.lattice, float(study.energy_edges.max())
+
+    def material(name: str, basis: Vectors, down: str, *exchanges: _Exchange) -> SpinModel:
+        return _material(name, site, lattice, basis, down, exchanges, top / site.spin)
+
+    here, centre, chain = (0.0, 0.0, 0.0), (0.5, 0.5, 0.0), (-0.22, -0.06)
+    found = (
+        material("square", [here], "none", _Exchange((0,), (ALONG, ACROSS), STRONG), _Exchange((0,), DIAGONALS, WEAK)),
+        material("chains", [here], "none", _Exchange((0,), (ALONG,), chain), _Exchange((0,), (ACROSS,), WEAK)),
+        material(
+            "centred", [here, centre], "centres",
+            _Exchange((0,), HALVES, ANTI), _Exchange((0, 1), (ALONG, ACROSS), WEAK),
+        ),
+        material("stripes", [here], "columns", _Exchange((0,), (ALONG,), ANTI), _Exchange((0,), (ACROSS,), STRONG)),
+    )  # fmt: skip
+    return replace(study, models={model.name: model for model in found})
+
+
+def _material(
+    name: str, site: Site, lattice: Lattice, basis: Vectors, down: str, exchanges: Sequence[_Exchange], unit: float
+) -> SpinModel:
+    """A magnet of cells of the lattice, in a magnetic cell of SUPERCELL; its exchanges are its parameters."""
+    size = np.array(SUPERCELL, float)
+    cells = [np.array(cell, float) for cell in product(*map(range, SUPERCELL))]
+    places = [(b, (np.array(place) + cell) / size, cell) for cell in cells for b, place in enumerate(basis)]
+    sites = []
+    for n, (b, place, cell) in enumerate(places):
+        turned = {"none": False, "centres": b == 1, "columns": cell[0] % 2 == 1}[down]
+        moment = (0.0, 0.0, -1.0 if turned else 1.0)
+        sites.append(replace(site, name=f"{name}.{n}", moment=moment, position=tuple(map(float, place))))
+    priors = {f"J{n + 1}": e.prior for n, e in enumerate(exchanges)} | {"D": (-0.01, -0.001)}
+    parameters = [Parameter(n, unit * (low + high) / 2, (unit * low, unit * high)) for n, (low, high) in priors.items()]
+    bonds = []
+    for n, exchange in enumerate(exchanges):
+        matrices = np.zeros((len(parameters) + 1, 3, 3))
+        matrices[n] = np.eye(3)
+        for start, (b, place, _) in enumerate(places):
+            if b not in exchange.starts:
+                continue
+            for vector in exchange.vectors:
+                step = np.array(vector) / size
+                end = next(i for i, (_, other, _) in enumerate(places) if _same(place + step, other))
+                bonds.append(Bond(start, end, tuple(map(float, step)), matrices))
+    single = np.zeros((len(sites), len(parameters) + 1, 3, 3))
+    single[:, -2, 2, 2] = 1
+    return SpinModel(name, tuple(parameters), tuple(sites), tuple(bonds), single, lattice, SUPERCELL)
+
+
+def _same(one: NDArray[np.float64], two: NDArray[np.float64]) -> bool:
+    """Whether two places are one modulo the magnetic cell."""
+    return bool(np.abs((one - two) - np.round(one - two)).max() < 1e-6)
+
+
+def draw(
+    simulator: Simulator, class_index: int, seed: int, index: int, outside: Study | None = None
+) -> NDArray[np.float64]:
+    """A stable spectrum (runs, slices, x, y) with parameters uniform over the priors.
+
+    Parameters
+    ----------
+    outside : Study, optional
+        At least one parameter lies outside the priors of this study's model of the same name.
+
+    Raises
+    ------
+    StudyError
+        If 400 draws are all unstable.
+    """
+    name = simulator.study.classes[class_index]
+    model = simulator.study.models[name]
+    low, high = model.prior.T
+    rng = np.random.default_rng([seed, class_index, index])
+    for _ in range(MOST_TRIES):
+        values = rng.uniform(low, high)
+        if outside is not None:
+            least, most = outside.models[name].prior.T
+            if np.all((values >= least) & (values <= most)):
+                continue
+        if bool(is_stable(simulator.solver(name), values)):
+            try:
+                return simulator.signal(name, values)
+            except InstabilityError:
+                continue
+    raise StudyError(f"{MOST_TRIES} draws of {name} gave no stable magnetic structure")
