@@ -33,7 +33,7 @@ def run_scale(spectrum: Spectrum) -> NDArray[np.float64]:
     )
 
 
-def _draw_image(axes: Axes, tiles: NDArray[np.float64], spectrum: Spectrum, title: str) -> None:
+def draw_image(axes: Axes, tiles: NDArray[np.float64], spectrum: Spectrum, title: str) -> None:
     """All tiles of a spectrum (runs, tiles, rows, columns), each run on its own scale."""
     study = spectrum.study
     runs, number, nx, ny = tiles.shape
@@ -136,7 +136,7 @@ def _side_by_side(
     grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
     if overview:
         for column, (title, values) in enumerate(panels):
-            _draw_image(figure.add_subplot(grid[0, column]), values, spectrum, title)
+            draw_image(figure.add_subplot(grid[0, column]), values, spectrum, title)
     for row, (r, t) in enumerate(chosen, int(overview)):
         _draw_tiles(figure, [figure.add_subplot(grid[row, c]) for c in range(columns)], panels, spectrum, r, t)
     figure.suptitle(f"{spectrum.study.title}\n{said}", fontsize=10, wrap=True)
@@ -174,7 +174,7 @@ def plot_explanation(explanation: Explanation, number: int = 12) -> Figure:
     spectrum, study = explanation.spectrum, explanation.spectrum.study
     figure = Figure(figsize=(11, 9), layout="constrained")
     grid = figure.add_gridspec(2, 2, height_ratios=[1.4, 1])
-    _draw_image(figure.add_subplot(grid[0, 0]), _shown(spectrum, spectrum.signal), spectrum, "data")
+    draw_image(figure.add_subplot(grid[0, 0]), _shown(spectrum, spectrum.signal), spectrum, "data")
     shares = explanation.pixels
     if shares is None:
         shares = np.where(spectrum.valid, explanation.shares[..., None, None], np.nan)
@@ -211,7 +211,7 @@ def plot_spectrum(spectrum: Spectrum, title: str = "") -> Figure:
     runs, tiles = values.shape[:2]
     if tiles > 1:
         figure = Figure(figsize=(8, 5), layout="constrained")
-        _draw_image(figure.add_subplot(), values, spectrum, title or spectrum.study.title)
+        draw_image(figure.add_subplot(), values, spectrum, title or spectrum.study.title)
         return figure
     figure = Figure(figsize=(6.4, 0.5 + 3.5 * runs), layout="constrained")
     for r, scale in enumerate(run_scale(spectrum)):

@@ -1,6 +1,5 @@
 """Figures of how far weights can be trusted."""
 
-
 import numpy as np
 from matplotlib.figure import Figure
 

@@ -13,7 +13,7 @@ import typer
 from .. import __version__
 from ..dataset.coverage import CoverageLaw, random_coverage
 from ..dataset.noise import SWITCHES
-from ..dataset.parts import attributes_of, joined, load_part, open_set
+from ..dataset.parts import attributes_of, identity_of, joined, load_part, open_set
 from ..errors import DataError, StudyError
 from ..networks.base import SpectrumNetwork
 from ..networks.foreign import slice_energies
@@ -26,8 +26,6 @@ from .common import DatasetArgument, Json, SeedOption, StudyOption, app, print_j
 from .datasets import study_of
 
 COVERAGES = 256
-IDENTITY = ("per_class", "seed", "resolution", "physics_hash")
-"""What tells training sets of one study apart."""
 
 
 def _commit() -> str:
@@ -86,7 +84,7 @@ def train(
     attributes = attributes_of(source)
     if attributes["physics_hash"] != found.physics_hash:
         report(f"warning: study {found.name} has changed since {dataset} was built")
-    if _go_on(training, {k: attributes[k] for k in IDENTITY} | {"kind": kind, "width": width, "shared": str(shared)}):
+    if _go_on(training, identity_of(dataset) | {"kind": kind, "width": width, "shared": str(shared)}):
         report(f"going on after epoch {training.epoch}")
     training.run(report)
     about = {"kind": kind, "width": width, "seed": seed, "commit": commit}
@@ -129,14 +127,13 @@ def _finish(
         network, parts["train"], parts["calibration"], coverages, seed, study.view, training.nuisance,
         parts.get("shared calibration"),
     )  # fmt: skip
-    attributes = attributes_of(open_set(dataset))
     card: dict[str, Any] = about | {
         "study": study.name,
         "classes": list(study.classes),
         "layout_hash": study.layout_hash,
         "physics_hash": study.physics_hash,
         "magnoscope": __version__,
-        "training_set": {k: attributes[k] for k in IDENTITY},
+        "training_set": identity_of(dataset),
         "images": {name: len(part.labels) for name, part in parts.items()},
         "settings": {k: getattr(training.config, k) for k in training.config.__dataclass_fields__},
         "nuisance": training.nuisance.settings(),

@@ -7,7 +7,7 @@ import torch
 import typer
 
 from ..dataset.coverage import CoverageLaw, random_coverage
-from ..dataset.parts import Part, attributes_of, load_part, open_set
+from ..dataset.parts import Part, attributes_of, identity_of, load_part, open_set
 from ..errors import DataError, WeightsError
 from ..networks.ensemble import Ensemble
 from ..plot import save_figure
@@ -19,7 +19,7 @@ from ..trust.suite import Cache, run_suite
 from ..trust.weights import Weights, load_weights, save_weights
 from .common import FIGURES, DatasetArgument, Json, StudyOption, app, print_json, writable
 from .datasets import study_of
-from .training import COVERAGES, IDENTITY
+from .training import COVERAGES
 
 WeightsArgument = Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Weights that `train` or `calibrate` wrote.")]
 
@@ -27,9 +27,7 @@ WeightsArgument = Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Weight
 def _trained_on(path: Path, dataset: Path, study: Study) -> tuple[Weights, str | None]:
     """Weights, and a warning if the physics changed; refused if they were trained on another set."""
     loaded, warning = load_weights(path, study)
-    made_from = attributes_of(open_set(dataset))
-    expected = loaded.card.get("training_set", {})
-    if any(made_from[k] != expected.get(k) for k in IDENTITY):
+    if identity_of(dataset) != loaded.card.get("training_set"):
         raise DataError(f"{dataset} is not the training set of {path}: its test part may have trained them")
     return loaded, warning
 

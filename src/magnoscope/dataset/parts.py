@@ -14,6 +14,8 @@ from ..errors import DataError
 from ..study import Study
 from .store import ATTRIBUTES, open_store
 
+IDENTITY = ("per_class", "seed", "resolution", "physics_hash")
+"""What tells training sets of one study apart."""
 ABOUT = "about.json"
 """What an exported folder says of itself."""
 
@@ -126,6 +128,12 @@ class Exported:
 def attributes_of(source: zarr.Group | Exported) -> dict[str, Any]:
     """What a training set says of itself."""
     return source.attributes if isinstance(source, Exported) else source.attrs.asdict()
+
+
+def identity_of(path: Path) -> dict[str, Any]:
+    """What tells training sets of one study apart."""
+    attributes = attributes_of(open_set(path))
+    return {k: attributes[k] for k in IDENTITY}
 
 
 def open_set(path: Path) -> zarr.Group | Exported:

@@ -1,0 +1,86 @@
+"""What training and asking each network costs, all in one run.
+
+usage: python benchmarks/networks.py [--images 64] [--study pcsmo]
+
+CPU-seconds per 1000 images on one thread: training as `train` does it (nuisances, foreign images, gradient penalty and
+precision of each kind) in batches of 16, after one batch to warm up; and classification of images in batches of the
+same size. Random images serve, for the time does not depend on what they show. On a machine that does other work
+compare the columns "of dense", ratios within this run.
+"""
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+
+from magnoscope.dataset.noise import MEASUREMENT_LIKE
+from magnoscope.dataset.parts import Part
+from magnoscope.machine import keep_memory
+from magnoscope.networks.foreign import slice_energies
+from magnoscope.networks.kinds import KINDS, kind_of, new_network
+from magnoscope.networks.training import Training, batches, evaluate
+from magnoscope.studies import load_study
+
+BATCH = 16
+
+
+def seconds(study, name: str, part: Part, folder: Path) -> tuple[int, float, float]:
+    """Weights, and CPU-seconds per 1000 images of training and of classification."""
+    recipe, coverages = kind_of(name), torch.rand(4, *study.shape) > 0.2
+    network = new_network(study, name, 0)
+    config = replace(recipe.config, batch=BATCH)
+    training = Training(network, part, part, coverages, config, folder, recipe.nuisance)
+    network.train()
+    generator = torch.Generator().manual_seed(0)
+    stream = batches(
+        network,
+        part,
+        BATCH,
+        coverages,
+        recipe.nuisance,
+        generator,
+        foreign=config.foreign,
+        energies=slice_energies(study),
+    )
+    training._step(1, *next(stream))
+    started, number = time.process_time(), 0
+    # from a batch with the gradient penalty on, so that its share is that of a long training
+    for number, batch in enumerate(stream, 1):
+        training._step(number - 1, *batch)
+    train = (time.process_time() - started) / (number * BATCH)
+    started = time.process_time()
+    evaluate(network, part, coverages, MEASUREMENT_LIKE, 0)
+    ask = (time.process_time() - started) / len(part.labels)
+    return sum(p.numel() for p in network.parameters()), 1000 * train, 1000 * ask
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--images", type=int, default=64, help="trained on, beside the first batch")
+    parser.add_argument("--study", default="pcsmo")
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_memory()
+    study, rng = load_study(arguments.study), np.random.default_rng(0)
+    n = arguments.images + BATCH
+    widest = max(len(model.parameters) for model in study.models.values())
+    images = rng.gamma(2.0, size=(n, *study.shape)).astype(np.float16)
+    part = Part(images, np.arange(n) % len(study.classes), np.full((n, widest), 0.5, np.float32), study.view.mirrors)
+    found = {}
+    with TemporaryDirectory() as folder:
+        for name in arguments.kinds:
+            found[name] = seconds(study, name, part, Path(folder) / name)
+    base = found.get("dense", next(iter(found.values())))
+    print("CPU-seconds per 1000 images, one thread")
+    print(f"{'network':>14}  {'weights':>9}  training  of dense  classifying  of dense")
+    for name, (weights, train, ask) in found.items():
+        print(f"{name:>14}  {weights:>9}  {train:8.1f}  {train / base[1]:8.3f}  {ask:11.1f}  {ask / base[2]:8.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The published study of a case beside ours: numbers in one table, and its figures."""

@@ -1,0 +1,51 @@
+"""What a published study printed, read from the file that ships beside the study's."""
+
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from ..errors import StudyError
+from ..resolution.spread import Method
+from ..study import Study
+
+
+@dataclass(frozen=True)
+class Published:
+    """Numbers as printed.
+
+    Attributes
+    ----------
+    per_class : int
+        Images of each model.
+    accurate, fast : str
+        The program's resolution methods for the two of the publication.
+    cost_minutes : dict
+        CPU-minutes an image by method.
+    edges : dict
+        What is said of the fast method's band edges, in words.
+    networks : dict
+        By kind and resolution method, "accuracy", "measurement", and what else is printed.
+    """
+
+    citation: str
+    per_class: int
+    accurate: Method
+    fast: Method
+    cost_minutes: dict[str, float]
+    edges: dict[str, str]
+    networks: dict[str, dict[str, dict[str, Any]]]
+
+
+def published(study: Study) -> Published:
+    """The published numbers of a study that ships.
+
+    Raises
+    ------
+    StudyError
+        If there are none.
+    """
+    file = resources.files("magnoscope.studies") / "published" / f"{study.name}.toml"
+    if not file.is_file():
+        raise StudyError(f"no published numbers ship for study {study.name}; there are none to set beside ours")
+    return Published(**tomllib.loads(file.read_text("utf-8")))
