@@ -282,3 +282,21 @@ def test_calibration_with_another_training_set(refuse: Refuse, mine: Path, copy:
     before = mine.read_bytes()
     assert "is not the training set of" in refuse("calibrate", mine, copy, "--json")
     assert mine.read_bytes() == before
+
+
+def test_suite_of_foreign_families(run, weights: Path, training_set: Path, square: Study, tmp_path: Path) -> None:
+    figure, cache = tmp_path / "reliability.png", tmp_path / "foreign"
+    words = ["trust", weights, training_set, "--suite", "--images", 3, "--cache", cache, "--figure", figure, "--json"]
+    first = run(*words)
+    suite = first.json["suite"]
+    assert "third Hamiltonian: left out" in first.err and "materials-gaussian: 3 of 3 spectra simulated" in first.err
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert {"other materials", "Franken, some slices", "noise only", "outside the priors"} <= suite["families"].keys()
+    for row in suite["families"].values():
+        assert row["n"] >= 3 and 0 <= row["interval"][0] <= row["auroc"] <= row["interval"][1] <= 1
+        assert row["by_signal"].keys() >= {"unexplained_structure"} and 0 <= row["k_below_half"] <= 1
+    foreign = [row["auroc"] for row in suite["families"].values() if "accuracy" not in row]
+    assert suite["mean_auroc"] == pytest.approx(np.mean(foreign)) and suite["least_auroc"] == min(foreign)
+    again = run(*words)
+    assert "simulated" not in again.err and again.json["suite"] == suite
+    assert "AUROC over the families that are foreign throughout" in run(*words[:-1]).out

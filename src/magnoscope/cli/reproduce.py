@@ -110,7 +110,7 @@ def _stages(
     curves = curves_of(nets)
     if curves:
         figures["training"] = plot_curves(curves)
-    for net in nets if dataset is not None else ():
+    for net in nets:
         found = histogram_of(net, study, dataset)
         if found:
             figures[f"figure-5-{net.kind}-{net.resolution}"] = plot_histogram(found, f"{net.kind} on {net.resolution}")

@@ -133,7 +133,7 @@ def trust(
     reliability = reliability_of(loaded, test, coverages, seed)
     if figure is not None:
         save_figure(plot_reliability(reliability, found.title), figure)
-    told = {"foreign": foreign, "reliability": reliability, "warning": warning}
+    told: dict[str, Any] = {"foreign": foreign, "reliability": reliability, "warning": warning}
     if suite:
         told["suite"] = _suite(loaded, dataset, found, test, coverages, images, cache or _beside(weights, found))
     if as_json:

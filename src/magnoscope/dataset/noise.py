@@ -80,8 +80,9 @@ class Nuisance:
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> "Nuisance":
         """From what a card recorded; what it does not name did not exist when the weights were made, and is off."""
-        known = {k: settings[k] for k in cls.__dataclass_fields__ if k in settings}
-        return replace(CLEAN, **{k: tuple(v) if isinstance(v, list) else v for k, v in known.items()})
+        found = {k: settings[k] for k in cls.__dataclass_fields__ if k in settings}
+        known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+        return replace(CLEAN, **known)
 
     @property
     def measured(self) -> "Nuisance":

@@ -31,7 +31,7 @@ class Ensemble(SpectrumNetwork):
 
     def prepare(self, measured: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         """As every member does."""
-        return self.members[0].prepare(measured, valid)  # type: ignore[operator,no-any-return]
+        return self.members[0].prepare(measured, valid)  # type: ignore[operator]
 
     def forward(self, inputs: torch.Tensor) -> Output:
         """Features side by side; the logits are the logarithms of the mean probabilities."""

@@ -29,9 +29,8 @@ def plot_models(study: Study) -> Figure:
             drawn.add(label)
         for value, marker in ((1, "o"), (-1, "s")):
             chosen = [i for i in sheet if np.sign(moments[i]) == value]
-            axes.scatter(
-                *model.positions[chosen, :2].T, marker=marker, s=70, color="k" if value > 0 else "0.6", zorder=2
-            )
+            x, y, _ = model.positions[chosen].T
+            axes.scatter(x, y, s=70, marker=marker, color="k" if value > 0 else "0.6", zorder=2)
         axes.set(xlabel="x (Å)", ylabel="y (Å)", aspect="equal", title=name)
         axes.legend(fontsize=8, loc="upper right")
     return figure
@@ -78,7 +77,7 @@ def plot_histogram(found: dict[str, NDArray[np.float64]], title: str) -> Figure:
     figure = Figure(figsize=(5, 3.6), layout="constrained")
     axes = figure.add_subplot()
     for name, k in found.items():
-        axes.hist(k, bins=np.linspace(0, 1, 41), alpha=0.6, label=f"{name} ({len(k)})")
+        axes.hist(k, bins=np.linspace(0, 1, 41).tolist(), alpha=0.6, label=f"{name} ({len(k)})")
     axes.set(xlabel=f"K of {next(iter(found))}", ylabel="images", yscale="symlog", title=title)
     axes.legend(fontsize=8)
     return figure

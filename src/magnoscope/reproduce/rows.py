@@ -83,7 +83,8 @@ def trained(study: Study, numbers: Published, folder: Path | None) -> list[Train
         wanted.append((kind, numbers.accurate))
     out = []
     for kind, method in wanted:
-        path, weights = found.get((kind, method), ((folder or Path("weights")) / f"{kind}-{method}.safetensors", None))
+        missing = (folder or Path("weights")) / f"{kind}-{method}.safetensors"
+        path, weights = found[kind, method] if (kind, method) in found else (missing, None)
         dataset = f"{study.name}-{method}.zarr"
         commands = (
             f"magnoscope dataset build {study.name} -n {numbers.per_class} --resolution {method} -o {dataset}; "
@@ -98,7 +99,7 @@ def cost_rows(study: Study, numbers: Published, model: str) -> tuple[list[Row], 
     rows = [
         Row(f"CPU time an image: {name}", f"{minutes:g} min", "", "") for name, minutes in numbers.cost_minutes.items()
     ]
-    images = {}
+    images: dict[str, NDArray[np.float64]] = {}
     methods: tuple[Method, ...] = ("montecarlo", "gaussian")
     for method in methods:
         simulator = Simulator(study, method)
@@ -220,12 +221,17 @@ def franken_images(study: Study, resolution: Method, number: int = FRANKEN_IMAGE
     return Part(images.astype(np.float32), labels, values, study.view.mirrors)
 
 
-def histogram_of(net: Trained, study: Study, dataset: Path) -> dict[str, NDArray[np.float64]]:
+def histogram_of(net: Trained, study: Study, dataset: Path | None) -> dict[str, NDArray[np.float64]]:
     """K of the first model for clean test images of each model (figure 5); nothing of networks without centroids.
 
     Networks that were trained on another set are left out.
     """
-    if net.weights is None or net.kind not in DUQ or net.weights.card["training_set"] != identity_of(dataset):
+    if (
+        dataset is None
+        or net.weights is None
+        or net.kind not in DUQ
+        or net.weights.card["training_set"] != identity_of(dataset)
+    ):
         return {}
     part = replace(load_part(open_set(dataset), study, "test"), mirrors=())
     everywhere = torch.ones(1, *study.shape, dtype=torch.bool)

@@ -147,7 +147,7 @@ def stitched(own: Images, others: Images, rng: np.random.Generator, whole_runs: 
     n, runs, slices = own.shape[:3]
     out = own.copy()
     for new in out:
-        take = rng.permutation(len(others))[:runs] if len(others) >= runs else rng.integers(len(others), size=runs)
+        take = rng.choice(len(others), runs, replace=len(others) < runs)
         mixed = np.stack([others[m, r] for r, m in enumerate(take)])
         if whole_runs:
             new[:] = mixed / np.maximum(_mean(mixed[None])[0], 1e-12)

@@ -81,7 +81,7 @@ def calibrate(
     means, precision = fit_gaussians(seen.output.features.numpy().astype(float), seen.labels.numpy(), classes)
     fresh = evaluate(network, _repeat(held_back, REPEATS), coverages, nuisance.measured, seed + 12)
     temperature = fit_temperature(fresh.output.logits, fresh.labels)
-    signals = (*FIRST_SIGNALS, "unexplained_structure")
+    signals: tuple[str, ...] = (*FIRST_SIGNALS, "unexplained_structure")
     if fresh.output.disagreement is not None:
         signals = (*signals, "disagreement")
     reconstruction = fit_reconstruction(view, train.images, seed)

@@ -99,7 +99,7 @@ def _material(
     for n, (b, place, cell) in enumerate(places):
         turned = {"none": False, "centres": b == 1, "columns": cell[0] % 2 == 1}[down]
         moment = (0.0, 0.0, -1.0 if turned else 1.0)
-        sites.append(replace(site, name=f"{name}.{n}", moment=moment, position=tuple(map(float, place))))
+        sites.append(replace(site, name=f"{name}.{n}", moment=moment, position=_triple(place)))
     priors = {f"J{n + 1}": e.prior for n, e in enumerate(exchanges)} | {"D": (-0.01, -0.001)}
     parameters = [Parameter(n, unit * (low + high) / 2, (unit * low, unit * high)) for n, (low, high) in priors.items()]
     bonds = []
@@ -112,10 +112,14 @@ def _material(
             for vector in exchange.vectors:
                 step = np.array(vector) / size
                 end = next(i for i, (_, other, _) in enumerate(places) if _same(place + step, other))
-                bonds.append(Bond(start, end, tuple(map(float, step)), matrices))
+                bonds.append(Bond(start, end, _triple(step), matrices))
     single = np.zeros((len(sites), len(parameters) + 1, 3, 3))
     single[:, -2, 2, 2] = 1
     return SpinModel(name, tuple(parameters), tuple(sites), tuple(bonds), single, lattice, SUPERCELL)
+
+
+def _triple(vector: NDArray[np.float64]) -> tuple[float, float, float]:
+    return float(vector[0]), float(vector[1]), float(vector[2])
 
 
 def _same(one: NDArray[np.float64], two: NDArray[np.float64]) -> bool:

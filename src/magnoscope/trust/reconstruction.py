@@ -153,7 +153,7 @@ def fit_reconstruction(view: View, images: NDArray, seed: int, components: int =
     most = min(components, *matrix.shape)
     torch.manual_seed(seed)
     _, size, vectors = torch.svd_lowrank(matrix, q=min(most + 8, *matrix.shape), niter=3)
-    kept = vectors[:, :most].T.reshape(most, *rows[0].shape)
+    kept = vectors[:, :most].T.reshape(most, *rows[0].shape).contiguous()
     # stored in half precision, so that what is calibrated is what will be used
     spread = (size[:most] / len(matrix) ** 0.5).clamp_min(1e-6)
     return Reconstruction(view, kept.half().float().numpy(), spread.numpy().copy())

@@ -51,7 +51,7 @@ def save_weights(weights: Weights, path: Path) -> None:
     tensors = {f"network.{k}": v.contiguous() for k, v in weights.network.state_dict().items()}
     tensors |= {f"calibration.{k}": torch.as_tensor(getattr(found, k)) for k in ARRAYS}
     if found.reconstruction is not None:
-        tensors["calibration.components"] = torch.as_tensor(found.reconstruction.components).half()
+        tensors["calibration.components"] = torch.as_tensor(found.reconstruction.components).half().contiguous()
         tensors["calibration.spread"] = torch.as_tensor(found.reconstruction.spread)
     calibration = {k: getattr(found, k) for k in NUMBERS} | {"signals": list(found.signals)}
     metadata = {"card": json.dumps(weights.card), "calibration": json.dumps(calibration)}

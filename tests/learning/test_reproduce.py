@@ -1,0 +1,74 @@
+"""The published study beside ours: nothing is copied, and what is missing says how to make it."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from magnoscope.errors import StudyError
+from magnoscope.reproduce.coarse import aliasing, edge_shifts
+from magnoscope.reproduce.figures import parameter_table, plot_models
+from magnoscope.reproduce.published import published
+from magnoscope.reproduce.rows import network_rows, trained
+from magnoscope.trust.weights import shipped_weights
+
+
+def test_published_numbers_of_the_worked_case(pcsmo):
+    numbers = published(pcsmo)
+    # section 3.2 and 4.2 of the paper: 12 h, 1 h and 10 min an image; [dimer, Goodenough] = [0.05, 0.99]
+    assert sorted(numbers.cost_minutes.values()) == [10, 60, 720]
+    assert numbers.networks["duq-published"]["montecarlo"]["measurement"] == {"goodenough": 0.99, "dimer": 0.05}
+
+
+def test_other_studies_have_none(pcsmo):
+    with pytest.raises(StudyError, match="no published numbers ship for study mine"):
+        published(replace(pcsmo, name="mine"))
+
+
+def test_missing_weights_leave_a_gap_and_the_command_that_fills_it(pcsmo, tmp_path):
+    numbers = published(pcsmo)
+    rows = network_rows(pcsmo, numbers, trained(pcsmo, numbers, tmp_path), None)
+    assert rows and all(row.ours == "" for row in rows)
+    dense = next(row for row in rows if row.what == "dense on gaussian-coarse: measurement")
+    assert dense.published == "goodenough 0.001, dimer 0.999"
+    assert (
+        "magnoscope dataset build pcsmo -n 3322 --resolution gaussian-coarse -o pcsmo-gaussian-coarse.zarr" in dense.how
+    )
+    assert f"magnoscope train dense pcsmo-gaussian-coarse.zarr -o {tmp_path}/dense-gaussian-coarse" in dense.how
+
+
+def test_weights_of_the_folder_are_told_by_their_cards(pcsmo, tmp_path):
+    path = tmp_path / "any-name.safetensors"
+    path.write_bytes(shipped_weights(pcsmo).read_bytes())
+    card = json.loads(shipped_weights(pcsmo).with_suffix(".json").read_text())
+    nets = trained(pcsmo, replace(published(pcsmo), accurate=card["training_set"]["resolution"]), tmp_path)
+    found = {(net.kind, net.path) for net in nets if net.weights is not None}
+    assert found == {(card["kind"], path)}
+
+
+def test_a_band_that_is_a_slice_lower_has_its_top_a_slice_lower(pcsmo):
+    slices = np.arange(10)[:, None, None]
+    height = np.broadcast_to(4 + np.linspace(0, 1, 40)[:, None] * np.linspace(0, 1, 40), (40, 40))
+    fine = np.stack([np.exp(-((slices - height) ** 2) / 2)] * 6)
+    coarse = np.stack([np.exp(-((slices - height + 1) ** 2) / 2)] * 6)
+    for row, run in zip(edge_shifts(pcsmo, coarse, fine), pcsmo.runs, strict=True):
+        assert row.top == pytest.approx(-0.06 * run.ei, rel=0.02) and row.bottom == pytest.approx(
+            -0.06 * run.ei, rel=0.02
+        )
+        assert row.intensity[0] < 1 < row.intensity[1]
+
+
+def test_aliasing_is_the_distance_from_the_finest_grid_whatever_the_scale():
+    image = np.random.default_rng(0).gamma(2.0, size=(1, 2, 8, 8))
+    found = aliasing({10: 3 * image, 20: image + 0.1 * image**2, 40: image})
+    assert found[10] == pytest.approx(0, abs=1e-12) and 0.01 < found[20] < 1 and 40 not in found
+
+
+def test_table_and_figure_of_the_models_come_from_the_study(pcsmo):
+    table = parameter_table(pcsmo)
+    # table 1 of the paper
+    assert "| goodenough | JF1 | -11.39 ± 0.05 | -20 to 0 |" in table and table.count("\n") == 13
+    figure = plot_models(pcsmo)
+    labels = [{text.get_text() for text in axes.get_legend().get_texts()} for axes in figure.axes]
+    assert labels == [{"JF1", "JA", "JF2", "JF3"}, {"JFS", "JFW", "JA1", "JA2"}]
