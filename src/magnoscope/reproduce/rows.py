@@ -75,9 +75,9 @@ def trained(study: Study, numbers: Published, folder: Path | None) -> list[Train
     """
     found: dict[tuple[str, str], tuple[Path, Weights]] = {}
     for path in sorted(folder.glob("*.safetensors")) if folder is not None else ():
-        weights, _ = load_weights(path, study)
-        key = str(weights.card["kind"]), str(weights.card.get("training_set", {}).get("resolution"))
-        found.setdefault(key, (path, weights))
+        loaded, _ = load_weights(path, study)
+        key = str(loaded.card["kind"]), str(loaded.card.get("training_set", {}).get("resolution"))
+        found.setdefault(key, (path, loaded))
     wanted = [(kind, method) for kind, methods in numbers.networks.items() for method in methods]
     for kind in ("duq", "compact"):
         wanted.append((kind, numbers.accurate))
@@ -214,8 +214,8 @@ def franken_images(study: Study, resolution: Method, number: int = FRANKEN_IMAGE
     others = other_materials(study)
     simulator = Simulator(others, resolution)
     drawn = np.stack([draw(simulator, i % len(others.classes), seed, i) for i in range(max(8, len(study.runs)))])
-    blank = np.zeros((number, *study.shape))
-    images = stitched(blank, drawn, np.random.default_rng(seed), True) * drawn.mean()
+    level = np.full((number, *study.shape), drawn.mean())
+    images = stitched(level, drawn, np.random.default_rng(seed), True)
     widest = max(len(model.parameters) for model in study.models.values())
     labels, values = np.zeros(number, np.int64), np.full((number, widest), 0.5, np.float32)
     return Part(images.astype(np.float32), labels, values, study.view.mirrors)

@@ -140,7 +140,7 @@ def stitched(own: Images, others: Images, rng: np.random.Generator, whole_runs: 
     Parameters
     ----------
     own : (n, runs, slices, x, y)
-        Spectra whose slices are replaced, 30 to 70 %; unused with ``whole_runs``.
+        Spectra whose slices are replaced, 30 to 70 %, or with ``whole_runs`` all of them.
     others : (m, runs, slices, x, y)
         Of other magnets; with ``whole_runs`` every run is of another one of them.
     """
@@ -149,10 +149,11 @@ def stitched(own: Images, others: Images, rng: np.random.Generator, whole_runs: 
     for new in out:
         take = rng.choice(len(others), runs, replace=len(others) < runs)
         mixed = np.stack([others[m, r] for r, m in enumerate(take)])
+        level = mixed.mean((1, 2, 3), keepdims=True)
+        mixed *= new.mean((1, 2, 3), keepdims=True) / np.maximum(level, 1e-12)
         if whole_runs:
-            new[:] = mixed / np.maximum(_mean(mixed[None])[0], 1e-12)
+            new[:] = mixed
             continue
         chosen = rng.uniform(size=(runs, slices)) < rng.uniform(0.3, 0.7)
-        scale = new.mean((1, 2, 3), keepdims=True) / np.maximum(mixed.mean((1, 2, 3), keepdims=True), 1e-12)
-        new[chosen] = (mixed * scale)[chosen]
+        new[chosen] = mixed[chosen]
     return out
