@@ -150,7 +150,7 @@ def run_suite(
     def look(images: NDArray, labels: NDArray[np.int64], coverage: torch.Tensor = coverages) -> Seen:
         n = len(images)
         blank = np.full((n, test.parameters.shape[1]), 0.5, np.float32)
-        part = Part(images.astype(np.float32), labels, blank, test.mirrors)
+        part = Part(images.astype(np.float32), np.maximum(labels, 0), blank, test.mirrors)
         found, signals = observe(weights.network, weights.calibration, part, coverage, MEASUREMENT_LIKE, seed + 51)
         k = found.output.scores.numpy().astype(float)
         return Seen(signals, weights.calibration.p_values(signals)[1], k, labels)
