@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import dask
 import psutil
 import torch
 from distributed import Client, LocalCluster
@@ -31,6 +32,12 @@ from magnoscope.studies import load_study, study_text
 
 STUDY = "pcsmo"
 MILLION = 1_000_000
+UNWATCHED = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.interval": "1h",
+    **{f"distributed.worker.memory.{k}": False for k in ("target", "spill", "pause", "terminate")},
+}
+"""A thousand workers in one process: none of them watches memory or is profiled, or that would be all they do."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,7 @@ def nothing(number: int) -> int:
 def scheduling(workers: int, tasks: int) -> float:
     """CPU-seconds a task costs a scheduler with so many workers, all in this process: theirs and the client's too."""
     with (
+        dask.config.set(UNWATCHED),
         LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=False, dashboard_address=None, silence_logs=50
         ) as cluster,
