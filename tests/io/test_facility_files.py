@@ -216,7 +216,7 @@ def test_mdhisto_of_a_run_comes_back(pcsmo: Study, tmp_path: Path, number: int) 
     assert image.lattice == Lattice(5.408, 5.4599, 19.266)
     with h5py.File(tmp_path / "run.nxs") as file:
         # LoadMD looks the instrument up by its name
-        assert file["MDHistoWorkspace/experiment0/instrument/name"][()] == b"MAPS"
+        assert file["MDHistoWorkspace/experiment0/instrument/name"][()].tolist() == [b"MAPS"]
 
 
 def test_parts_of_an_image_are_joined(pcsmo: Study, tmp_path: Path) -> None:

@@ -169,6 +169,69 @@ def _change_width(signal: torch.Tensor, size: float, generator: torch.Generator)
     return (signal + delta.clamp(-0.2, 0.25) * (up - 2 * signal + down)).clamp_min(0)
 
 
+def _distort(
+    signal: torch.Tensor, nuisance: Nuisance, generator: torch.Generator, mirrors: tuple[int, ...]
+) -> torch.Tensor:
+    """What moves intensity to other pixels: misalignment, energy, moderator, mirrors."""
+    if nuisance.misalignment:
+        signal = _misalign(signal, nuisance.misalignment, generator)
+    if nuisance.energy_shift:
+        signal = _shift_energy(signal, nuisance.energy_shift, generator)
+    if nuisance.moderator:
+        signal = _change_width(signal, nuisance.moderator, generator)
+    if nuisance.mirrors:
+        for axis in (3 + m for m in mirrors):
+            flip = torch.rand(len(signal), generator=generator) < 0.5
+            signal = torch.where(flip[:, None, None, None, None], signal.flip(axis), signal)
+    return signal
+
+
+def _scale(signal: torch.Tensor, nuisance: Nuisance, generator: torch.Generator) -> torch.Tensor:
+    """Scale each run, and let it fall with energy transfer."""
+    n, runs, slices = signal.shape[:3]
+    t, column = torch.linspace(0, 1, slices), (n, runs, 1)
+    scale = torch.exp(
+        nuisance.run_scale * _normal(column, generator) - _uniform(column, *nuisance.envelope, generator) * t
+    )
+    return signal * scale[..., None, None]
+
+
+def _offset(shape: torch.Size, width: float, generator: torch.Generator) -> torch.Tensor:
+    """Background left in each slice (n, runs, slices), in units of the run's mean."""
+    n, runs, slices = shape
+    t, column = torch.linspace(0, 1, slices), (n, runs, 1)
+    size = width * torch.exp(0.7 * _normal((n, 1, 1), generator))
+    common = _normal(column, generator) * torch.exp(-_uniform(column, 0, 2, generator) * t)
+    return size * (0.7 * common + 0.7 * _normal((n, runs, slices), generator))
+
+
+def _noise(relative: torch.Tensor, nuisance: Nuisance, generator: torch.Generator) -> torch.Tensor:
+    """Noise of intensities that are given in units of their run's mean, in the same units."""
+    n, runs, slices = relative.shape[:3]
+    t, column = torch.linspace(0, 1, slices), (n, runs, 1)
+    low, high = np.log(max(nuisance.noise[0], 1e-6)), np.log(nuisance.noise[1])
+    level = torch.exp(_uniform((n, 1, 1), low, high, generator) + 0.2 * _normal(column, generator))
+    level = level * (torch.rand((n, 1, 1), generator=generator) >= nuisance.quiet)
+    sigma = NOISE * level * torch.exp(-_uniform(column, *FALL, generator) * t)
+    gain = COUNTS * (sigma**2)[..., None, None]
+    variance = relative.clamp_min(0).add_(1) * gain
+    z = _normal(tuple(relative.shape), generator)
+    noise = variance.sqrt_() * z
+    if nuisance.counting:
+        noise += gain * (z**2 - 1) / 6
+    return noise
+
+
+def _heat(signal: torch.Tensor, mean: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+    """Make up to a share of the pixels hot."""
+    n, runs = signal.shape[:2]
+    count = int(share * signal[0].numel() * float(torch.rand(1, generator=generator)))
+    where = torch.randint(signal[0].numel(), (n, count), generator=generator)
+    bump = torch.exp(_uniform((n, count), 1.0, 4.0, generator))
+    run_mean = mean.reshape(n, runs).gather(1, where // signal[0, 0].numel())
+    return signal.reshape(n, -1).scatter_add(1, where, bump * run_mean).reshape(signal.shape)
+
+
 def degrade(
     signal: torch.Tensor,
     coverages: torch.Tensor | None,
@@ -196,50 +259,19 @@ def degrade(
         Zero where not valid.
     valid : same shape, bool
     """
-    n, runs, slices = signal.shape[:3]
-    if nuisance.misalignment:
-        signal = _misalign(signal, nuisance.misalignment, generator)
-    if nuisance.energy_shift:
-        signal = _shift_energy(signal, nuisance.energy_shift, generator)
-    if nuisance.moderator:
-        signal = _change_width(signal, nuisance.moderator, generator)
-    if nuisance.mirrors:
-        for axis in (3 + m for m in mirrors):
-            flip = torch.rand(n, generator=generator) < 0.5
-            signal = torch.where(flip[:, None, None, None, None], signal.flip(axis), signal)
-    t = torch.linspace(0, 1, slices)
-    column = (n, runs, 1)
-    scale = torch.exp(
-        nuisance.run_scale * _normal(column, generator) - _uniform(column, *nuisance.envelope, generator) * t
-    )
-    signal = signal * scale[..., None, None]
+    # the order of the draws is part of the result: a seed must go on meaning the same measurement
+    signal = _distort(signal, nuisance, generator, mirrors)
+    signal = _scale(signal, nuisance, generator)
     mean = signal.mean((2, 3, 4), keepdim=True).clamp_min(1e-12)
     if nuisance.offset:
-        size = nuisance.offset * torch.exp(0.7 * _normal((n, 1, 1), generator))
-        common = _normal(column, generator) * torch.exp(-_uniform(column, 0, 2, generator) * t)
-        offset = size * (0.7 * common + 0.7 * _normal((n, runs, slices), generator))
-        signal = signal + mean * offset[..., None, None]
+        signal = signal + mean * _offset(signal.shape[:3], nuisance.offset, generator)[..., None, None]
     if nuisance.noise[1]:
-        low, high = np.log(max(nuisance.noise[0], 1e-6)), np.log(nuisance.noise[1])
-        level = torch.exp(_uniform((n, 1, 1), low, high, generator) + 0.2 * _normal(column, generator))
-        level = level * (torch.rand((n, 1, 1), generator=generator) >= nuisance.quiet)
-        sigma = NOISE * level * torch.exp(-_uniform(column, *FALL, generator) * t)
-        gain = COUNTS * (sigma**2)[..., None, None]
-        variance = (signal / mean).clamp_min(0).add_(1) * gain
-        z = _normal(tuple(signal.shape), generator)
-        noise = variance.sqrt_() * z
-        if nuisance.counting:
-            noise += gain * (z**2 - 1) / 6
-        signal = signal + mean * noise
+        signal = signal + mean * _noise(signal / mean, nuisance, generator)
     if nuisance.hot:
-        count = int(nuisance.hot * signal[0].numel() * float(torch.rand(1, generator=generator)))
-        where = torch.randint(signal[0].numel(), (n, count), generator=generator)
-        bump = torch.exp(_uniform((n, count), 1.0, 4.0, generator))
-        run_mean = mean.reshape(n, runs).gather(1, where // signal[0, 0].numel())
-        signal = signal.reshape(n, -1).scatter_add(1, where, bump * run_mean).reshape(signal.shape)
+        signal = _heat(signal, mean, nuisance.hot, generator)
     valid = torch.ones(signal.shape, dtype=torch.bool)
     if nuisance.masks and coverages is not None:
-        valid = coverages[torch.randint(len(coverages), (n,), generator=generator)]
+        valid = coverages[torch.randint(len(coverages), (len(signal),), generator=generator)]
     return torch.where(valid, signal.clamp_min(0), 0.0), valid
 
 

@@ -55,7 +55,7 @@ def write_mdhisto(spectrum: Spectrum, number: int, path: str | Path, instrument:
     limits = _hidden_limits(study)
     directions = [*(a.direction for a in view.axes), view.hidden_direction]
     axes = [(axis_name(d, LETTERS[n]), "r.l.u.", "HKL") for n, d in enumerate(directions)]
-    axes.append(("DeltaE", "meV", "General Frame"))
+    axes.append(("DeltaE", "DeltaE", "General Frame"))
     values = [*edges, limits, study.energy_edges[number]]
     with complete_hdf5(path) as file:
         entry = nexus_group(file, "MDHistoWorkspace", "NXentry")
@@ -104,7 +104,8 @@ def _experiment(entry: h5py.Group, study: Study, number: int, psi: float, instru
     """What Mantid wants to know of the run: the instrument's name, lattice and orientation, Ei and psi."""
     group = nexus_group(entry, "experiment0", "NXgroup")
     group.attrs["version"] = np.int32(1)
-    nexus_group(group, "instrument", "NXinstrument")["name"] = np.bytes_(instrument)
+    # texts as NeXus writes them: one string of fixed length in an array of one
+    nexus_group(group, "instrument", "NXinstrument")["name"] = np.array([instrument.encode()])
     sample = nexus_group(group, "sample", "NXsample")
     sample.attrs.update({"name": np.bytes_(study.name), "version": np.int32(1), "shape_xml": np.bytes_(" ")})
     material = nexus_group(sample, "material", "NXdata")

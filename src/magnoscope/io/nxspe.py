@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -175,7 +176,7 @@ def write_nxspe(
     instrument: str = "",
     scaled: bool = True,
 ) -> None:
-    """Write a reduced run as NXSPE 1.2.
+    """Write a reduced run as NXSPE 1.2; as 1.0 where no distance is known, which that version does not ask for.
 
     Parameters
     ----------
@@ -186,6 +187,8 @@ def write_nxspe(
     polar, azimuthal : (n_detectors,) degrees
     psi : float or None
         Degrees; NaN is written where it is not known.
+    distance : float or (n_detectors,), optional
+        From the sample, m.
 
     Raises
     ------
@@ -201,36 +204,34 @@ def write_nxspe(
             f"{path}: {count} detectors and {len(energies) - 1} energy bins need intensities of that shape, "
             f"not {signal.shape}"
         )
-    far = np.full(count, np.nan) if distance is None else np.broadcast_to(np.asarray(distance, float), (count,))
+    angles = {"polar": polar, "azimuthal": azimuthal}
+    # widths are asked for but not known
+    angles |= {f"{name}_width": np.full(count, np.nan) for name in angles}
+    if distance is not None:
+        angles["distance"] = np.broadcast_to(np.asarray(distance, float), (count,))
     with complete_hdf5(path) as file:
-        entry = file.create_group("run")
-        entry.attrs["NX_class"] = np.bytes_("NXentry")
+        entry = nexus_group(file, "run", "NXentry")
         entry["definition"] = np.array([b"NXSPE"])
-        entry["definition"].attrs["version"] = np.bytes_("1.2")
+        entry["definition"].attrs["version"] = np.bytes_("1.0" if distance is None else "1.2")
         entry["program_name"] = np.array([b"magnoscope"])
-        info = nexus_group(entry, "NXSPE_info", "NXcollection")
-        info["fixed_energy"] = np.array([float(ei)])
-        info["fixed_energy"].attrs["units"] = np.bytes_("meV")
-        info["psi"] = np.array([np.nan if psi is None else float(psi)])
-        info["psi"].attrs["units"] = np.bytes_("degrees")
-        info["ki_over_kf_scaling"] = np.array([int(scaled)], np.int32)
-        machine = nexus_group(entry, "instrument", "NXinstrument")
-        machine["name"] = np.array([(instrument or "unknown").encode()])
-        machine["name"].attrs["short_name"] = np.bytes_(instrument or "unknown")
-        fermi = nexus_group(machine, "fermi", "NXfermi_chopper")
-        fermi["energy"] = np.array([float(ei)])
-        nexus_group(entry, "sample", "NXsample")
+        _write_setting(entry, ei, psi, scaled, instrument or "unknown")
         data = nexus_group(entry, "data", "NXdata")
-        step = np.full(count, np.nan)
-        for name, values in (
-            ("polar", polar),
-            ("azimuthal", azimuthal),
-            ("polar_width", step),
-            ("azimuthal_width", step),
-            ("distance", far),
-            ("energy", energies),
-        ):
+        for name, values in (*angles.items(), ("energy", energies)):
             data[name] = values
         data["energy"].attrs["units"] = np.bytes_("meV")
         for name, array in (("data", signal), ("error", error)):
             data.create_dataset(name, data=array, compression="gzip", compression_opts=1)
+
+
+def _write_setting(entry: h5py.Group, ei: float, psi: float | None, scaled: bool, instrument: str) -> None:
+    """What is the same for all detectors: incident energy (meV), crystal angle (degrees), instrument."""
+    info = nexus_group(entry, "NXSPE_info", "NXcollection")
+    for name, value, unit in (("fixed_energy", ei, "meV"), ("psi", np.nan if psi is None else psi, "degrees")):
+        info[name] = np.array([float(value)])
+        info[name].attrs["units"] = np.bytes_(unit)
+    info["ki_over_kf_scaling"] = np.array([int(scaled)], np.int32)
+    machine = nexus_group(entry, "instrument", "NXinstrument")
+    machine["name"] = np.array([instrument.encode()])
+    machine["name"].attrs["short_name"] = np.bytes_(instrument)
+    nexus_group(machine, "fermi", "NXfermi_chopper")["energy"] = np.array([float(ei)])
+    nexus_group(entry, "sample", "NXsample")

@@ -3,7 +3,9 @@
 Two estimates, each a Spectrum to be looked at. The way of the paper (Butler et al., J. Phys.: Condens. Matter 33,
 194006, section 3): for each run, one cut along energy transfer that is free of spin waves, stitched from sections of
 cuts at several wave vectors. The automatic one: for each run, a smooth surface in the length of Q and energy transfer,
-fitted robustly from below, so that what stands out of it is taken for signal.
+along the lower edge of the intensities.
+
+Of both, no more structure is taken than the pixels give evidence of; with none, the background is a constant.
 """
 
 from dataclasses import replace
@@ -14,18 +16,23 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..spectrum import Spectrum
+from .lower_edge import CONFUSION, likeliest, make_blocks, pixel_noise, supported
 
 CUTS = 5
 """The view is divided into so many cuts along each axis of Q."""
 LOWEST = 0.2
 """Share of the cuts whose sections are taken for free of spin waves, at each energy transfer."""
-LEVEL = 0.2
-"""Quantile of the intensity in a neighbourhood at which the automatic estimate starts."""
-FARTHEST = 2.0
-"""Pixels farther off the surface, in standard deviations of the noise, do not count (Tukey's biweight)."""
-ROUNDS = 40
-KNOTS = (3, 4)
-"""Polynomials in |Q| and energy transfer of the smooth surface."""
+SURFACES: tuple[tuple[tuple[int, int], ...], ...] = (
+    ((0, 0),),
+    ((0, 0), (0, 1)),
+    ((0, 0), (1, 0)),
+    ((0, 0), (0, 1), (0, 2)),
+    ((0, 0), (1, 0), (0, 1)),
+    ((0, 0), (0, 1), (0, 2), (0, 3)),
+    tuple((i, j) for i in range(3) for j in range(3) if i + j < 3),
+    tuple((i, j) for i in range(3) for j in range(4) if i + j < 4),
+)
+"""Smooth surfaces, simplest first: degrees in |Q| and energy transfer of the polynomials that are summed."""
 FEWEST = 30
 """Pixels of a run from which a background can be told."""
 
@@ -59,7 +66,7 @@ def estimate(spectrum: Spectrum, q: NDArray[np.float64], way: Background) -> Spe
                 f"pixels; a background needs {FEWEST}"
             )
         if way == Background.paper:
-            signal[run], error[run] = _stitched_cut(spectrum, run)
+            signal[run], error[run] = _supported_cut(spectrum, q, run)
         else:
             signal[run], error[run] = _smooth_surface(spectrum, q, run)
     if way == Background.none:
@@ -83,8 +90,26 @@ def subtract(spectrum: Spectrum, background: Spectrum) -> Spectrum:
 # ---- the paper's way -----------------------------------------------------------------------------------------------
 
 
+def _supported_cut(
+    spectrum: Spectrum, q: NDArray[np.float64], run: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The stitched cut, spread over its slices, so far as the lower edge of the intensities follows it."""
+    level, error = _stitched_cut(spectrum, run)
+    seen, noise = spectrum.valid[run], pixel_noise(spectrum, run)
+    blocks = make_blocks(spectrum, np.where(seen, np.nan_to_num(q[run]), np.nan), run, noise)
+    middle = np.average(level, weights=seen.sum((1, 2)))
+    along = level - middle
+    ones = np.ones(len(blocks.signal))
+    found, edge = likeliest(blocks, (ones[:, None], np.stack([ones, along[blocks.slices]], 1)))
+    followed = float(np.clip(edge.coefficients[1], 0, 1)) if found else 0.0
+    spread = np.broadcast_to(along[:, None, None], seen.shape)
+    followed *= supported(followed * spread[seen], noise[seen])
+    uncertain = np.hypot(error, CONFUSION * np.median(noise[seen]))
+    return middle + followed * spread, np.broadcast_to(uncertain[:, None, None], seen.shape)
+
+
 def _stitched_cut(spectrum: Spectrum, run: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """For each slice, the mean of the cuts that are lowest there, spread over the slice.
+    """For each slice, the mean of the cuts that are lowest there and its standard error, (slices,).
 
     Which cuts are lowest is read off one half of the pixels (as on a chessboard) and their mean off the other half, and
     the reverse: the lowest of several noisy numbers would be too low.
@@ -113,7 +138,7 @@ def _stitched_cut(spectrum: Spectrum, run: int) -> tuple[NDArray[np.float64], ND
     known = np.isfinite(level)
     places = np.arange(slices)
     level, error = (np.interp(places, places[known], a[known]) for a in (level, np.nan_to_num(error)))
-    return tuple(np.broadcast_to(a[:, None, None], signal.shape) for a in (level, error))  # type: ignore[return-value]
+    return level, error
 
 
 # ---- the automatic way ---------------------------------------------------------------------------------------------
@@ -122,59 +147,35 @@ def _stitched_cut(spectrum: Spectrum, run: int) -> tuple[NDArray[np.float64], ND
 def _smooth_surface(
     spectrum: Spectrum, q: NDArray[np.float64], run: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A robust surface below the signal, and the standard error of its fit."""
-    study, valid = spectrum.study, spectrum.valid[run] & np.isfinite(q[run])
-    energies = study.energy_edges[run]
-    middle = np.broadcast_to(((energies[1:] + energies[:-1]) / 2)[:, None, None], valid.shape)
-    design = _polynomials(_scaled(q[run], valid), _scaled(middle, valid), valid)
-    values = spectrum.signal[run][valid]
-    start = _low_level(values, q[run][valid], middle[valid])
-    coefficients = np.linalg.lstsq(design, start, rcond=None)[0]
-    below = values - design @ coefficients
-    spread = _noise(below[below < np.quantile(below, 0.5)], below)
-    weights = np.ones_like(values)
-    for _ in range(ROUNDS):
-        away = (values - design @ coefficients) / (FARTHEST * spread)
-        weights = np.where(np.abs(away) < 1, (1 - away**2) ** 2, 0)
-        if weights.sum() < 2 * design.shape[1]:
-            break
-        root = np.sqrt(weights)
-        coefficients = np.linalg.lstsq(root[:, None] * design, root * values, rcond=None)[0]
-    normal = design.T @ (weights[:, None] * design) + 1e-9 * np.eye(design.shape[1])
-    deviation = spread * np.sqrt(np.einsum("ni,ij,nj->n", design, np.linalg.inv(normal), design).clip(0))
+    """The simplest smooth surface along the lower edge of the signal that will do, and its standard deviation."""
+    valid = spectrum.valid[run] & np.isfinite(q[run])
+    energies = spectrum.study.energy_edges[run]
+    middle = (energies[1:] + energies[:-1]) / 2
+    noise = pixel_noise(spectrum, run)
+    blocks = make_blocks(spectrum, q[run], run, noise)
+    limits = (q[run][valid].min(), q[run][valid].max()), (middle[0], middle[-1])
+    found, edge = likeliest(blocks, [_terms(blocks.q, middle[blocks.slices], limits, degrees) for degrees in SURFACES])
+    at = np.broadcast_to(middle[:, None, None], valid.shape)[valid]
+    design = _terms(q[run][valid], at, limits, SURFACES[found])
+    surface = design @ edge.coefficients
+    level = surface.mean()
+    share = supported(surface - level, noise[valid])
+    variance = np.einsum("ni,ij,nj->n", design, edge.covariance, design)
     signal, error = np.full(valid.shape, np.nan), np.full(valid.shape, np.nan)
-    signal[valid], error[valid] = design @ coefficients, deviation
+    signal[valid] = level + share * (surface - level)
+    error[valid] = np.sqrt(variance.clip(0) + (CONFUSION * np.median(noise[valid])) ** 2)
     return signal, error
 
 
-def _scaled(values: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Values brought to -1..1 over the valid pixels."""
-    low, high = values[valid].min(), values[valid].max()
-    return 2 * (values - low) / max(high - low, 1e-12) - 1
-
-
-def _polynomials(q: NDArray[np.float64], energy: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Products of Chebyshev polynomials at the valid pixels, (n, terms); of total degree below the larger number."""
+def _terms(
+    q: NDArray[np.float64],
+    energy: NDArray[np.float64],
+    limits: tuple[tuple[float, float], tuple[float, float]],
+    degrees: tuple[tuple[int, int], ...],
+) -> NDArray[np.float64]:
+    """Products of Chebyshev polynomials of |Q| and energy transfer, each brought to -1..1 by its limits: (n, terms)."""
     in_q, in_energy = (
-        np.polynomial.chebyshev.chebvander(a[valid], n - 1) for a, n in zip((q, energy), KNOTS, strict=True)
+        np.polynomial.chebyshev.chebvander(2 * (a - low) / max(high - low, 1e-12) - 1, 3)
+        for a, (low, high) in zip((q, energy), limits, strict=True)
     )
-    terms = [(i, j) for i in range(KNOTS[0]) for j in range(KNOTS[1]) if i + j < max(KNOTS)]
-    return np.stack([in_q[:, i] * in_energy[:, j] for i, j in terms], 1)
-
-
-def _low_level(values: NDArray, q: NDArray, energy: NDArray) -> NDArray[np.float64]:
-    """A low quantile of the values around each pixel: in the same slice and at a similar length of Q."""
-    out = np.empty_like(values)
-    for level in np.unique(energy):
-        there = np.flatnonzero(energy == level)
-        order = there[np.argsort(q[there])]
-        for part in np.array_split(order, max(1, min(6, len(order) // 20))):
-            out[part] = np.quantile(values[part], LEVEL) if len(part) else 0
-    return out
-
-
-def _noise(below: NDArray[np.float64], whole: NDArray[np.float64]) -> float:
-    """Standard deviation of the noise, from how far values reach below the low level."""
-    # the LEVEL quantile of a normal distribution lies 0.84 deviations below its middle, the 2.5 % one 1.96 below
-    reach = np.quantile(whole, LEVEL / 2) - np.quantile(whole, LEVEL)
-    return float(max(-reach / (1.2816 - 0.8416), np.abs(below).max() * 1e-6, 1e-12))
+    return np.stack([in_q[:, i] * in_energy[:, j] for i, j in degrees], 1)
