@@ -32,7 +32,8 @@ def plot_models(study: Study) -> Figure:
             x, y, _ = model.positions[chosen].T
             axes.scatter(x, y, s=70, marker=marker, color="k" if value > 0 else "0.6", zorder=2)
         axes.set(xlabel="x (Å)", ylabel="y (Å)", aspect="equal", title=name)
-        axes.legend(fontsize=8, loc="upper right")
+        if drawn:
+            axes.legend(fontsize=8, loc="upper right")
     return figure
 
 
@@ -66,9 +67,9 @@ def plot_edges(shifts: list[EdgeShift]) -> Figure:
         rows = [(s.ei, getattr(s, what)) for s in shifts if getattr(s, what) is not None]
         if rows:
             axes.plot(*zip(*rows, strict=True), marker=marker, ls="", label=f"{what}s of bands")
+            axes.legend(fontsize=8)
     axes.axhline(0, color="0.7", lw=1)
     axes.set(xlabel="Ei (meV)", ylabel="coarse - fine (meV)")
-    axes.legend(fontsize=8)
     return figure
 
 

@@ -147,7 +147,7 @@ def stitched(own: Images, others: Images, rng: np.random.Generator, whole_runs: 
     n, runs, slices = own.shape[:3]
     out = own.copy()
     for new in out:
-        take = rng.choice(len(others), runs, replace=len(others) < runs)
+        take = [int(m) for m in np.atleast_1d(rng.choice(len(others), runs, replace=len(others) < runs))]
         mixed = np.stack([others[m, r] for r, m in enumerate(take)])
         level = mixed.mean((1, 2, 3), keepdims=True)
         mixed *= new.mean((1, 2, 3), keepdims=True) / np.maximum(level, 1e-12)
