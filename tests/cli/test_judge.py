@@ -161,7 +161,8 @@ def test_damaged_weights(
 ) -> None:
     found, _ = load_weights(weights, square)
     calibration, card = found.calibration, dict(found.card)
-    state = {f"network.{k}": v.clone(memory_format=torch.contiguous_format) for k, v in found.network.state_dict().items()}
+    whole = torch.contiguous_format
+    state = {f"network.{k}": v.clone(memory_format=whole) for k, v in found.network.state_dict().items()}
     arrays = {k: torch.as_tensor(getattr(calibration, k).copy()) for k in ("means", "precision", "held_back")}
     arrays["held_back"] = arrays["held_back"][:, : 3 if damage == "components" else 2].contiguous()
     settings = {k: getattr(calibration, k) for k in ("temperature", "label_threshold", "coverage")}
