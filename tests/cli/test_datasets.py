@@ -243,7 +243,8 @@ def test_weights_are_calibrated_anew(run, mine: Path, training_set: Path, square
         assert all(card["scores"][name][k] == pytest.approx(row[k], rel=1e-4) for k in ("accuracy", "nll", "set_size"))
     assert after.calibration.signals == ("feature_distance", "centroid_distance", "unexplained_structure")
     for name in ("means", "precision", "held_back"):
-        np.testing.assert_allclose(getattr(after.calibration, name), getattr(before.calibration, name), rtol=1e-3, atol=1e-4)
+        one, other = (getattr(w.calibration, name) for w in (before, after))
+        np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-4)
 
 
 def test_weights_of_before_there_were_more_signals(
