@@ -1,6 +1,9 @@
 """The score of simulations against the measured image, and the verdict on it under changes that must not matter.
 
-usage: python benchmarks/measurement.py FOLDER    (with measured.npy and masked.npy, as `magnoscope fetch` writes them)
+usage: python benchmarks/measurement.py FOLDER [WEIGHTS]
+
+FOLDER holds measured.npy and masked.npy, as `magnoscope fetch` writes them; the weights that ship are taken unless others
+are named. K of every model, and the p-value for being like the training simulations with the signal that is least so.
 """
 
 import sys
@@ -14,7 +17,7 @@ from magnoscope.simulate import Simulator
 from magnoscope.spectrum import Spectrum
 from magnoscope.studies import load_study
 from magnoscope.trust.match import tile_noise
-from magnoscope.trust.signals import run_network
+from magnoscope.trust.signals import run_network, signal_values
 from magnoscope.trust.weights import load_weights, shipped_weights
 
 
@@ -66,11 +69,15 @@ def main() -> None:
     reference = images[study.classes[0]]
     for name, image in images.items():
         print(f"mean tile correlation at the published fit, {name}: {tile_correlation(measured, image, reference):.4f}")
-    weights, _ = load_weights(shipped_weights(study), study)
+    weights, _ = load_weights(sys.argv[2] if len(sys.argv) > 2 else shipped_weights(study), study)
     for what, spectrum in changes(measured).items():
         output = run_network(weights, spectrum)
         k = ", ".join(f"K {name} {float(x):.3f}" for name, x in zip(study.classes, output.scores[0], strict=True))
-        print(f"{what:>28}: {k}")
+        image = np.where(spectrum.valid, spectrum.signal, 0.0)
+        values = signal_values(weights.calibration, output, image[None], spectrum.valid[None])
+        single, p = weights.calibration.p_values(values)
+        worst = weights.calibration.signals[int(single[0].argmin())]
+        print(f"{what:>28}: {k}; p = {p[0]:.3f} ({worst.replace('_', ' ')})")
 
 
 if __name__ == "__main__":

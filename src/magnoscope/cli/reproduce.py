@@ -25,6 +25,7 @@ from ..reproduce.rows import (
     franken_rows,
     histogram_of,
     network_rows,
+    timed,
     trained,
 )
 from ..simulate import Simulator
@@ -95,13 +96,15 @@ def _stages(
     """All rows and figures, in the order of the publication."""
     model = study.classes[0]
     _say("simulating")
-    rows, images = cost_rows(study, numbers, model)
+    times: dict[str, float] = {}
+    _, times["montecarlo"] = timed(study, model, "montecarlo")
+    fine, times["gaussian"] = timed(study, model, "gaussian")
     simulator = Simulator(study, numbers.accurate)
     shown = {name: simulator.reference(name) for name in study.classes}
     figures = {"figure-1": plot_models(study), "figure-2": plot_images(study, measured, shown)}
     _say("coarse Gaussian")
-    more, shifts = coarse_rows(study, numbers, model, images["gaussian"], grids)
-    rows += more
+    coarse, shifts, times["gaussian-coarse"] = coarse_rows(study, numbers, model, fine, grids)
+    rows = cost_rows(numbers, times) + coarse
     figures["band-edges"] = plot_edges(shifts)
     _say("networks")
     rows += network_rows(study, numbers, nets, measured)

@@ -1,40 +1,59 @@
 """The figures of the published study, ours."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ..hamiltonian import SpinModel
 from ..plot import draw_image
 from ..spectrum import Spectrum
 from ..study import Study
 from .coarse import EdgeShift
 
+FLAT = 0.05
+"""How far sites of one sheet may lie apart along z, Å."""
+
 
 def plot_models(study: Study) -> Figure:
-    """One sheet of each candidate: sites by their spin, bonds by the parameter that sets them (figure 1)."""
-    figure = Figure(figsize=(5 * len(study.classes), 5), layout="constrained")
+    """One sheet of each candidate: sites by their spin, bonds by the parameter that sets them (figure 1).
+
+    Longer bonds than the shortest are dashed.
+    """
+    figure = Figure(figsize=(5.5 * len(study.classes), 5), layout="constrained")
     for place, (name, model) in enumerate(study.models.items(), 1):
         axes = figure.add_subplot(1, len(study.classes), place)
-        z = model.positions[:, 2]
-        sheet = np.flatnonzero(np.abs(z - z[0]) < 0.05)
-        moments = model.moments @ model.moments[0]
-        drawn: set[str] = set()
-        for bond, vector in zip(model.bonds, model.bond_vectors, strict=True):
-            set_by = np.flatnonzero(np.abs(bond.exchange[:-1]).sum((1, 2)))
-            if bond.start not in sheet or abs(vector[2]) > 0.05 or not len(set_by):
-                continue
-            label = model.parameters[set_by[0]].name
-            ends = np.stack([model.positions[bond.start], model.positions[bond.start] + vector])
-            axes.plot(*ends[:, :2].T, color=f"C{set_by[0]}", lw=2, label=None if label in drawn else label, zorder=1)
-            drawn.add(label)
-        for value, marker in ((1, "o"), (-1, "s")):
-            chosen = [i for i in sheet if np.sign(moments[i]) == value]
-            x, y, _ = model.positions[chosen].T
-            axes.scatter(x, y, s=70, marker=marker, color="k" if value > 0 else "0.6", zorder=2)
-        axes.set(xlabel="x (Å)", ylabel="y (Å)", aspect="equal", title=name)
-        if drawn:
-            axes.legend(fontsize=8, loc="upper right")
+        _draw_sheet(axes, model)
+        axes.set_title(f"{name}, one magnetic cell", fontsize=10, loc="left")
     return figure
+
+
+def _draw_sheet(axes: Axes, model: SpinModel) -> None:
+    sheet = np.abs(model.positions[:, 2] - model.positions[0, 2]) < FLAT
+    shifts = [model.cell[0] * i + model.cell[1] * j for i in (-1, 0, 1) for j in (-1, 0, 1)]
+    lengths = np.linalg.norm(model.bond_vectors, axis=1)
+    shortest = min((x for x, v in zip(lengths, model.bond_vectors, strict=True) if abs(v[2]) < FLAT), default=0.0)
+    drawn: set[str] = set()
+    for bond, vector, length in zip(model.bonds, model.bond_vectors, lengths, strict=True):
+        set_by = np.flatnonzero(np.abs(bond.exchange[:-1]).sum((1, 2)))
+        if not sheet[bond.start] or abs(vector[2]) > FLAT or not len(set_by):
+            continue
+        label, near = model.parameters[set_by[0]].name, length < 1.2 * shortest
+        for shift in shifts:
+            x, y, _ = np.stack([model.positions[bond.start], model.positions[bond.start] + vector]).T + shift[:, None]
+            line = {"lw": 2.5, "ls": "-", "zorder": 1} if near else {"lw": 1.5, "ls": "--", "zorder": 2}
+            axes.plot(x, y, color=f"C{set_by[0]}", label="" if label in drawn else label, **line)
+            drawn.add(label)
+    along = model.moments @ model.moments[0]
+    for value, marker, colour in ((1, "o", "k"), (-1, "s", "0.6")):
+        for shift in shifts:
+            x, y, _ = (model.positions[sheet & (np.sign(along) == value)] + shift).T
+            axes.scatter(x, y, s=70, marker=marker, color=colour, zorder=3)
+    for setter, edge in ((axes.set_xlim, model.cell[0][0]), (axes.set_ylim, model.cell[1][1])):
+        setter(-0.05 * edge, 1.05 * edge)
+    axes.set(xlabel="x (Å)", ylabel="y (Å)", aspect="equal")
+    if drawn:
+        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def parameter_table(study: Study) -> str:

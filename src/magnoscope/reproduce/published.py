@@ -18,10 +18,10 @@ class Published:
     ----------
     per_class : int
         Images of each model.
-    accurate, fast : str
-        The program's resolution methods for the two of the publication.
-    cost_minutes : dict
-        CPU-minutes an image by method.
+    accurate : str
+        The program's resolution method for the better one of the publication.
+    cost : list of dict
+        "what", CPU-"minutes" an image, and the program's "method" that does the same.
     edges : dict
         What is said of the fast method's band edges, in words.
     networks : dict
@@ -31,8 +31,7 @@ class Published:
     citation: str
     per_class: int
     accurate: Method
-    fast: Method
-    cost_minutes: dict[str, float]
+    cost: list[dict[str, Any]]
     edges: dict[str, str]
     networks: dict[str, dict[str, dict[str, Any]]]
 

@@ -94,27 +94,30 @@ def trained(study: Study, numbers: Published, folder: Path | None) -> list[Train
     return out
 
 
-def cost_rows(study: Study, numbers: Published, model: str) -> tuple[list[Row], dict[str, NDArray[np.float64]]]:
-    """CPU time of an image by each method beside the published ones; and the images."""
+def timed(study: Study, model: str, method: Method) -> tuple[NDArray[np.float64], float]:
+    """The reference image of a model, and its CPU-seconds when another was simulated before."""
+    simulator, values = Simulator(study, method), study.model(model).reference
+    simulator.signal(model, values)
+    started = time.process_time()
+    image = simulator.signal(model, values)
+    return image, time.process_time() - started
+
+
+def cost_rows(numbers: Published, seconds: dict[str, float]) -> list[Row]:
+    """CPU time of an image by each published method beside that of ours which does the same."""
+    how = "one thread, after one image"
     rows = [
-        Row(f"CPU time an image: {name}", f"{minutes:g} min", "", "") for name, minutes in numbers.cost_minutes.items()
+        Row(f"CPU time an image: {c['what']}", f"{c['minutes']:g} min", f"{seconds[c['method']]:.2f} s", how)
+        for c in numbers.cost
     ]
-    images: dict[str, NDArray[np.float64]] = {}
-    methods: tuple[Method, ...] = ("montecarlo", "gaussian")
-    for method in methods:
-        simulator = Simulator(study, method)
-        simulator.signal(model, study.model(model).reference)
-        started = time.process_time()
-        images[method] = simulator.signal(model, study.model(model).reference)
-        seconds = time.process_time() - started
-        rows.append(Row(f"CPU time an image: ours, {method}", "", f"{seconds:.2f} s", "one thread, after one image"))
-    return rows, images
+    fine = Row("CPU time an image: Gaussian, as fine as the Monte Carlo", "", f"{seconds['gaussian']:.2f} s", how)
+    return [*rows, fine]
 
 
 def coarse_rows(
     study: Study, numbers: Published, model: str, fine: NDArray[np.float64], points: list[int]
-) -> tuple[list[Row], list[EdgeShift]]:
-    """What the coarse Gaussian does to band edges, and how its image depends on its grid."""
+) -> tuple[list[Row], list[EdgeShift], float]:
+    """What the coarse Gaussian does to band edges, and how its image depends on its grid; its CPU-seconds."""
     found = coarse_images(study, model, points)
     chosen = 80 if 80 in found else points[0]
     image, seconds = found[chosen]
@@ -137,7 +140,6 @@ def coarse_rows(
             f"{np.mean([s.sharpness[0] for s in shifts]):.2f} against {np.mean([s.sharpness[1] for s in shifts]):.2f}",
             "mean squared step between pixels over mean squared signal, coarse against fine",
         ),
-        Row("CPU time an image: ours, coarse Gaussian", "", f"{seconds:.1f} s", f"{chosen} x {chosen} points a slice"),
     ]  # fmt: skip
     for number, distance in aliasing({n: i for n, (i, _) in found.items()}).items():
         rows.append(
@@ -148,7 +150,7 @@ def coarse_rows(
                 f"relative distance from the image on {max(found)} points, slices at one sum",
             )
         )
-    return rows, shifts
+    return rows, shifts, seconds
 
 
 def network_rows(study: Study, numbers: Published, nets: list[Trained], measured: Spectrum | None) -> list[Row]:
