@@ -2,8 +2,8 @@
 
 usage: python benchmarks/measurement.py FOLDER [WEIGHTS]
 
-FOLDER holds measured.npy and masked.npy, as `magnoscope fetch` writes them; the weights that ship are taken unless others
-are named. K of every model, and the p-value for being like the training simulations with the signal that is least so.
+FOLDER holds measured.npy and masked.npy, as `magnoscope fetch` writes them; the weights that ship are taken unless
+others are named. Prints K of every model, and the p-value for being like training, with the signal that is least so.
 """
 
 import sys
