@@ -104,7 +104,7 @@ def plot_fits(fits: Sequence[Fit], difference: NDArray[np.float64] | None = None
     Parameters
     ----------
     fits : sequence of Fit
-        Of one spectrum.
+        Of one spectrum; of a single one what is left is drawn too.
     difference : (runs, tiles), optional
         What the tiles shown are largest in; the first fit's chi-square unless given.
     """
@@ -112,6 +112,8 @@ def plot_fits(fits: Sequence[Fit], difference: NDArray[np.float64] | None = None
     order = np.argsort(size, axis=None)[::-1][:number]
     chosen = [tuple(map(int, np.unravel_index(i, size.shape))) for i in order]
     fitted = {f"{f.model}: chi2 = {f.match.chi_square:.3f}": f.match.fitted for f in fits}
+    if len(fits) == 1:
+        fitted["|data - fit|"] = np.abs(fits[0].spectrum.signal - fits[0].match.fitted)
     said = "\n".join(
         f"{f.model}: " + ", ".join(f"{e.name} {e.value:.3g}({e.error:.1g})" for e in f.estimates) for f in fits
     )

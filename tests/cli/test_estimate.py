@@ -1,9 +1,14 @@
 """fit and compare from the command line."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from magnoscope.io.images import read_spectrum
+from magnoscope.study import Study
 
 Refuse = Callable[..., str]
 
@@ -17,32 +22,76 @@ def counts(run, square_file: Path, tmp_path: Path) -> Path:
     return path
 
 
-def test_fit(run, counts: Path, square_file: Path, tmp_path: Path) -> None:
+def test_fit(run, counts: Path, square_file: Path, square: Study, tmp_path: Path) -> None:
     figure = tmp_path / "fit.png"
-    words = ["fit", counts, "--study", square_file, "--model", "far", "--draws", 8]
-    found = run(*words, "-o", figure, "--json").json
+    words = ["fit", counts, "--study", square_file, "--model", "far", "--draws", 8, "--samples", 60]
+    best = tmp_path / "best.h5"
+    found = run(*words, "-o", figure, "--best-fit", best, "--json").json
+    data, fitted = (read_spectrum(file, square).signal for file in (counts, best))
+    assert np.nanstd(data - fitted) < 0.5 * np.nanstd(data)
     assert found["model"] == "far" and figure.stat().st_size > 10_000
     for name, truth in (("J1", -2.4), ("J2", -1.3)):
         row = found["parameters"][name]
         assert abs(row["mean"] - truth) < 4 * row["error"]
         assert row["interval_90"][0] <= row["interval_68"][0] < row["interval_68"][1] <= row["interval_90"][1]
-        assert row["error"] >= row["statistical_error"] > 0
+        assert row["error"] > 0 and row["statistical_error"] > 0
     assert len(found["correlation"]) == 2 and found["correlation"][0][0] == pytest.approx(1)
     assert [s["energy_meV"] for s in found["slices"]] == [[5.0, 20.0], [20.0, 35.0]]
-    assert found["warning"] is None and found["simulations"] > 8
+    assert found["simulations"] > 60 and 0 < found["effective_sample_size"] <= 60
+    assert {e["name"] for e in found["instrument"]} >= {"energy zero", "moderator width", "mosaic", "place along h"}
+    words[-1] = 0
     said = run(*words)
     assert "chi-square" in said.out and "J1" in said.out and "descents" in said.err
 
 
 def test_compare(run, counts: Path, square_file: Path, tmp_path: Path) -> None:
     figure = tmp_path / "compare.png"
-    found = run("compare", counts, "--study", square_file, "--draws", 8, "-o", figure, "--json").json
+    words = ["compare", counts, "--study", square_file, "--draws", 8, "--samples", 0, "--as-stated", "-o", figure]
+    found = run(*words, "--json").json
     assert found["fits"].keys() == found["evidence"].keys() == {"near", "far"}
     assert max(found["evidence"].values()) == 0 and found["evidence"]["near"] < 0
     assert found["preferred"] in ("far", None)
     assert 0 < found["p_value"] <= 1 and found["message"]
     sizes = [abs(row["log_likelihood_ratio"]) for row in found["slices"]]
     assert sizes == sorted(sizes, reverse=True) and figure.stat().st_size > 10_000
+
+
+@pytest.fixture(scope="module")
+def posterior(real_command, training_set: Path, square_file: Path) -> Path:
+    """A posterior of one epoch: right in form, not in what it says."""
+    path = training_set.parent / "posterior.safetensors"
+    options = ["--epochs", 1, "--width", 16, "--study", square_file, "--json"]
+    done = real_command("train", "posterior", training_set, "-o", path, *options)
+    assert done.returncode == 0, done.stderr
+    assert "validation loss" in done.stderr
+    scores = json.loads(done.stdout)["scores"]
+    assert scores["far"]["J2"].keys() >= {"coverage_68", "coverage_90", "ranks_p", "median_error"}
+    return path
+
+
+def test_a_fit_starts_from_a_posterior(run, counts: Path, square_file: Path, posterior: Path, variant) -> None:
+    words = ["fit", counts, "--model", "far", "--draws", 1, "--samples", 20, "--posterior", posterior, "--json"]
+    found = run(*words, "--study", square_file).json
+    low, high = found["network"]["J1"]["interval_90"]
+    assert -3 <= low < found["network"]["J1"]["mean"] < high <= -1
+    assert found["parameters"]["J1"]["mean"] == pytest.approx(-2.4, abs=0.3)
+    older = run(*words, "--study", variant(("spin = 1.0", "spin = 1.25")))
+    assert older.status == 0 and "square has changed since posterior.safetensors was trained" in older.err
+
+
+def test_what_cannot_be_fitted(refuse: Refuse, counts: Path, square_file: Path, posterior: Path, weights: Path,
+                               tmp_path: Path) -> None:  # fmt: skip
+    words = ["--study", square_file, "--model", "near"]
+    assert "holds a network compact" in refuse("fit", counts, *words, "--posterior", weights)
+    assert "gives no verdicts" in refuse("classify", counts, "--study", square_file, "--weights", posterior)
+    assert "no weights file" in refuse("fit", counts, *words, "--posterior", tmp_path / "none")
+    other, nothing = tmp_path / "other.npy", tmp_path / "mask.npy"
+    np.save(other, np.ones((5, 7)))
+    assert "has shape 5 x 7" in refuse("fit", other, *words)
+    np.save(nothing, np.ones((12, 24), bool))
+    assert "mask" in refuse("fit", counts, *words, "--mask", nothing)
+    assert "draws of the prior alone" in refuse("train", "posterior", counts, "-o", tmp_path / "w.safetensors",
+                                                "--shared", counts)  # fmt: skip
 
 
 def test_bad_input(refuse: Refuse, counts: Path, square_file: Path, variant, tmp_path: Path) -> None:

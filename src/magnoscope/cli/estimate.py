@@ -1,5 +1,6 @@
 """Exchange parameters, and candidates compared once each is fitted."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -7,19 +8,31 @@ import numpy as np
 import typer
 
 from ..errors import StudyError, WeightsError
-from ..estimate import DRAWS, Fit, compare, fit
-from ..io.images import read_spectrum
+from ..estimate import DRAWS, Extras, Fit, Simulators, compare, fit
+from ..io.images import read_spectrum, write_spectrum
 from ..machine import keep_memory, one_thread
 from ..plot import plot_fits, save_figure
-from ..simulate import Simulator
 from ..spectrum import Spectrum
 from ..studies import default_study, load_study
+from ..trust.posterior import Guide, load_posterior, shipped_posterior
 from ..trust.signals import run_network
 from ..trust.weights import load_weights, shipped_weights
 from .common import FIGURES, Json, SeedOption, StudyOption, app, print_json, writable
 from .judge import ImageArgument, MaskOption, WeightsOption
 
+SAMPLES = 200
+"""Draws of the posterior about a fit unless told otherwise."""
+
 DrawsOption = Annotated[int, typer.Option("--draws", min=1, help="Draws of the prior that are looked at.")]
+AsStatedOption = Annotated[
+    bool, typer.Option("--as-stated", help="Take the instrument as the study states it; else fit its errors too.")
+]
+SamplesOption = Annotated[
+    int, typer.Option("--samples", min=0, help="Draws of the posterior about the fit; 0 for its curvature alone.")
+]
+PosteriorOption = Annotated[
+    Path | None, typer.Option("--posterior", help="Weights of `train posterior`; else those that ship, if any.")
+]
 FigureOption = Annotated[Path | None, typer.Option("-o", "--figure", help="Figure to write.")]
 
 
@@ -48,12 +61,44 @@ def _estimates(spectrum: Spectrum, weights: Path | None) -> dict[str, np.ndarray
     return out
 
 
-def fits_of(spectrum: Spectrum, models: list[str], weights: Path | None, seed: int, draws: int) -> list[Fit]:
-    """Fits of candidates, started from the network's estimates where there are weights."""
+@dataclass(frozen=True)
+class FitOptions:
+    """What ``fit`` and ``compare`` share."""
+
+    weights: Path | None = None
+    posterior: Path | None = None
+    seed: int = 0
+    draws: int = DRAWS
+    samples: int = SAMPLES
+    as_stated: bool = False
+    halves: bool = False
+
+
+def fits_of(spectrum: Spectrum, models: list[str], options: FitOptions) -> list[Fit]:
+    """Fits of candidates, started from a trained posterior and from the network's estimates where there are weights."""
     keep_memory()
     with one_thread():
-        starts, simulator = _estimates(spectrum, weights), Simulator(spectrum.study)
-        return [fit(spectrum, model, starts.get(model), simulator, seed, _say, draws) for model in models]
+        starts, simulators = _estimates(spectrum, options.weights), Simulators(spectrum.study)
+        guides = _guides(spectrum, models, options.posterior)
+        return [
+            fit(
+                spectrum, model, starts.get(model), simulators, options.seed, _say, options.draws, options.as_stated,
+                Extras(options.samples, options.halves, guides.get(model)),
+            )
+            for model in models
+        ]  # fmt: skip
+
+
+def _guides(spectrum: Spectrum, models: list[str], path: Path | None) -> dict[str, Guide]:
+    """What a trained posterior says of each model; nothing where there is none."""
+    study = spectrum.study
+    found = path or shipped_posterior(study)
+    if found is None:
+        return {}
+    posterior, warning = load_posterior(found, study)
+    if warning:
+        _say(f"warning: {warning}")
+    return {model: Guide(posterior, spectrum, model) for model in models}
 
 
 def print_fit(found: Fit) -> None:
@@ -65,6 +110,16 @@ def print_fit(found: Fit) -> None:
         low, high = e.interval_90
         said = f"90 % within {low:.4g} .. {high:.4g}" if e.constrained else "not constrained by these data"
         print(f"  {e.name:>8} = {e.value:.4g} +- {e.error:.2g} meV (statistical {e.statistical:.2g}); {said}")
+    if found.sample is not None:
+        drawn = len(found.sample.weights)
+        print(f"  {drawn} draws of the posterior, worth {found.sample.effective:.0f} independent ones")
+    for each in found.halves:
+        wrong = ", ".join(f"{e.name} {d:+.1f}" for e, d in zip(found.estimates, each.differences, strict=True))
+        print(f"  halves by {each.name} differ, in errors: {wrong}")
+    for error in found.instrument:
+        where = "" if error.ei is None else f", Ei {error.ei:g}"
+        low, high = error.interval_68
+        print(f"  {error.name}{where}: {error.value:.3g} {error.unit} (68 % within {low:.3g} .. {high:.3g})")
 
 
 @app.command("fit")
@@ -76,6 +131,13 @@ def fit_command(
     weights: WeightsOption = None,
     figure: FigureOption = None,
     draws: DrawsOption = DRAWS,
+    samples: SamplesOption = SAMPLES,
+    posterior: PosteriorOption = None,
+    as_stated: AsStatedOption = False,
+    best_fit: Annotated[
+        Path | None, typer.Option("--best-fit", help="Image of the best fit to write, .h5 or .npy, scaled to the data.")
+    ] = None,
+    halves: Annotated[bool, typer.Option("--halves", help="Fit halves of the data too, to test the errors.")] = False,
     seed: SeedOption = 0,
     as_json: Json = False,
 ) -> None:
@@ -84,9 +146,15 @@ def fit_command(
     found.model(model)
     if figure is not None:
         writable(figure, *FIGURES)
-    (result,) = fits_of(read_spectrum(image, found, mask), [model], weights, seed, draws)
+    if best_fit is not None:
+        writable(best_fit, ".npy", ".h5")
+    options = FitOptions(weights, posterior, seed, draws, samples, as_stated, halves)
+    (result,) = fits_of(read_spectrum(image, found, mask), [model], options)
     if figure is not None:
         save_figure(plot_fits([result]), figure)
+    if best_fit is not None:
+        about = {"model": model, **{f"parameter_{name}": value for name, value in result.parameters.items()}}
+        write_spectrum(result.best, best_fit, about)
     if as_json:
         print_json(result.as_dict())
     else:
@@ -101,6 +169,9 @@ def compare_command(
     weights: WeightsOption = None,
     figure: FigureOption = None,
     draws: DrawsOption = DRAWS,
+    samples: SamplesOption = SAMPLES,
+    posterior: PosteriorOption = None,
+    as_stated: AsStatedOption = False,
     seed: SeedOption = 0,
     as_json: Json = False,
 ) -> None:
@@ -110,7 +181,8 @@ def compare_command(
         raise StudyError(f"study {found.name} has one candidate alone; there is nothing to compare, use `fit`")
     if figure is not None:
         writable(figure, *FIGURES)
-    result = compare(fits_of(read_spectrum(image, found, mask), list(found.classes), weights, seed, draws))
+    options = FitOptions(weights, posterior, seed, draws, samples, as_stated)
+    result = compare(fits_of(read_spectrum(image, found, mask), list(found.classes), options))
     if figure is not None:
         save_figure(plot_fits(list(result.fits.values()), result.difference), figure)
     if as_json:

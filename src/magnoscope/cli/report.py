@@ -16,7 +16,7 @@ from ..spectrum import Spectrum
 from ..studies import default_study, parse_study, study_text
 from ..trust.weights import load_weights, shipped_weights
 from .common import Json, SeedOption, StudyOption, app, print_json, writable
-from .estimate import DRAWS, DrawsOption, fits_of
+from .estimate import DRAWS, DrawsOption, FitOptions, fits_of
 from .judge import ImageArgument, MaskOption, WeightsOption
 
 
@@ -69,7 +69,8 @@ def command_line() -> str:
 
 
 def _compared(spectrum: Spectrum, weights: Path, seed: int, draws: int) -> Comparison:
-    return compare(fits_of(spectrum, list(spectrum.study.classes), weights, seed, draws))
+    options = FitOptions(weights, seed=seed, draws=draws, samples=0)
+    return compare(fits_of(spectrum, list(spectrum.study.classes), options))
 
 
 def _say(line: str) -> None:

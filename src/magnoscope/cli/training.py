@@ -12,15 +12,18 @@ import typer
 
 from .. import __version__
 from ..dataset.coverage import CoverageLaw, random_coverage
-from ..dataset.noise import SWITCHES
+from ..dataset.noise import SWITCHES, Nuisance
 from ..dataset.parts import attributes_of, identity_of, joined, load_part, open_set
 from ..errors import DataError, StudyError
 from ..networks.base import SpectrumNetwork
 from ..networks.foreign import slice_energies
 from ..networks.kinds import KINDS, kind_of, new_network
-from ..networks.training import Training
+from ..networks.posterior import POSTERIOR, POSTERIOR_NUISANCE, Inference, PosteriorNetwork, new_posterior
+from ..networks.training import Training, TrainingConfig
 from ..study import Study
 from ..trust.held_back import calibrate, scored
+from ..trust.posterior import KIND as INFERENCE
+from ..trust.posterior import Posterior, check_posterior, save_posterior
 from ..trust.weights import Weights, save_weights
 from .common import DatasetArgument, Json, SeedOption, StudyOption, app, print_json, writable
 from .datasets import study_of
@@ -41,7 +44,7 @@ def _commit() -> str:
 
 @app.command()
 def train(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help=f"The network: {', '.join(KINDS)}.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help=f"The network: {', '.join([*KINDS, INFERENCE])}.")],
     dataset: DatasetArgument,
     output: Annotated[Path, typer.Option("-o", "--output", help="Weights to write, ending in .safetensors.")],
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="At most so many; else the kind's own.")] = None,
@@ -58,9 +61,11 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network, calibrate it on held-back simulations and score it on others; go on if interrupted."""
-    recipe = kind_of(kind)
+    settings, usual = (POSTERIOR, POSTERIOR_NUISANCE) if kind == INFERENCE else _recipe(kind)
     if width % 16:
         raise StudyError(f"--width {width} is not a multiple of 16")
+    if kind == INFERENCE and shared is not None:
+        raise StudyError("a posterior is trained on draws of the prior alone, which --shared would change")
     writable(output, ".safetensors")
     found, commit = study_of(dataset, study), _commit()
     source = open_set(dataset)
@@ -70,12 +75,13 @@ def train(
         parts |= {f"shared {name}": load_part(both, found, name) for name in ("calibration", "test")}
         parts["train"] = joined([parts["train"], load_part(both, found, "train")], len(found.classes))
     coverages = random_coverage(found, COVERAGES, seed)
-    nuisance = recipe.nuisance.without(*without.split(",")) if without else recipe.nuisance
-    config = replace(recipe.config, seed=seed, epochs=epochs or recipe.config.epochs)
-    network = new_network(found, kind, seed, width)
-    folder = output.with_suffix(".training")
+    nuisance = usual.without(*without.split(",")) if without else usual
+    config = replace(settings, seed=seed, epochs=epochs or settings.epochs)
+    network: SpectrumNetwork | PosteriorNetwork
+    network = new_posterior(found, seed, width) if kind == INFERENCE else new_network(found, kind, seed, width)
+    folder, task = output.with_suffix(".training"), Inference() if kind == INFERENCE else None
     training = Training(
-        network, parts["train"], parts["validation"], coverages, config, folder, nuisance, slice_energies(found)
+        network, parts["train"], parts["validation"], coverages, config, folder, nuisance, slice_energies(found), task
     )
 
     def report(line: str) -> None:
@@ -95,6 +101,12 @@ def train(
         print(json.dumps(card["scores"], indent=2))
 
 
+def _recipe(kind: str) -> tuple[TrainingConfig, Nuisance]:
+    """How a network of a kind is trained, and what its training images are put through."""
+    recipe = kind_of(kind)
+    return recipe.config, recipe.nuisance
+
+
 def _go_on(training: Training, identity: dict[str, Any]) -> bool:
     """Take up a training that was interrupted, if there is one and it is of the same network and training set."""
     about = training.folder / "about.json"
@@ -111,7 +123,7 @@ def _go_on(training: Training, identity: dict[str, Any]) -> bool:
 
 
 def _finish(
-    network: SpectrumNetwork,
+    network: SpectrumNetwork | PosteriorNetwork,
     training: Training,
     study: Study,
     dataset: Path,
@@ -123,10 +135,6 @@ def _finish(
     """Calibrate, score, write; returns the card."""
     seed = int(about["seed"])
     typer.echo("calibrating and scoring", err=True)
-    calibration = calibrate(
-        network, parts["train"], parts["calibration"], coverages, seed, study.view, training.nuisance,
-        parts.get("shared calibration"),
-    )  # fmt: skip
     card: dict[str, Any] = about | {
         "study": study.name,
         "classes": list(study.classes),
@@ -141,6 +149,17 @@ def _finish(
         "epochs": training.epoch,
         "minutes": sum(row["seconds"] for row in training.history) / 60,
     }
+    if isinstance(network, PosteriorNetwork):
+        checked = check_posterior(network, parts["test"], coverages, study, training.nuisance.measured, seed)
+        card["scores"] = {
+            name: found.as_dict([p.name for p in study.models[name].parameters]) for name, found in checked.items()
+        }
+        save_posterior(Posterior(network, card), output)
+        return card
+    calibration = calibrate(
+        network, parts["train"], parts["calibration"], coverages, seed, study.view, training.nuisance,
+        parts.get("shared calibration"),
+    )  # fmt: skip
     weights = scored(Weights(network, calibration, card), parts["test"], coverages, seed, parts.get("shared test"))
     save_weights(weights, output)
     return weights.card

@@ -58,6 +58,9 @@ class Nuisance:
     moderator : float
         Standard deviation of a change in the energy resolution's variance (of the moderator's pulse, mostly), in
         squares of a slice's width. Moderator widths from two sources for one instrument differ by up to a third.
+    blur : float
+        Largest share of an image that is smoothed in Q (a Gaussian of 1.5 pixels), drawn evenly from 0: mosaic and
+        whatever else no document gives. Off unless asked for.
     """
 
     noise: tuple[float, float] = (0.5, 2.0)
@@ -72,6 +75,7 @@ class Nuisance:
     mirrors: bool = True
     counting: bool = True
     moderator: float = 0.03
+    blur: float = 0.0
 
     def settings(self) -> dict[str, Any]:
         """What the card of weights, and the file of a degraded simulation, records of it."""
@@ -116,11 +120,15 @@ SWITCHES = {
     "misalignment": ("misalignment",),
     "energy": ("energy_shift",),
     "moderator": ("moderator",),
+    "blur": ("blur",),
     "hot": ("hot",),
     "masks": ("masks",),
     "mirrors": ("mirrors",),
 }
 """Names by which nuisances are switched, each with the settings it stands for."""
+
+BLUR_PIXELS = 1.5
+"""Standard deviation of the smoothing in Q."""
 
 CLEAN = Nuisance((0, 0), 1.0, 0, (0, 0), 0, 0, 0, 0, False, False, False, 0)
 """No noise, no nuisance."""
@@ -169,6 +177,22 @@ def _change_width(signal: torch.Tensor, size: float, generator: torch.Generator)
     return (signal + delta.clamp(-0.2, 0.25) * (up - 2 * signal + down)).clamp_min(0)
 
 
+def _blur(signal: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+    """Smooth a share of each image in Q, the same in all its tiles."""
+    reach = torch.arange(-4.0, 5.0)
+    kernel = torch.exp(-0.5 * (reach / BLUR_PIXELS) ** 2)
+    kernel = kernel / kernel.sum()
+    smooth = signal.reshape(-1, 1, *signal.shape[3:])
+    for axis, shape in ((0, (1, 1, -1, 1)), (1, (1, 1, 1, -1))):
+        if signal.shape[3 + axis] > 1:
+            padding = (0, 0, 4, 4) if axis == 0 else (4, 4, 0, 0)
+            smooth = torch.nn.functional.conv2d(
+                torch.nn.functional.pad(smooth, padding, "replicate"), kernel.reshape(shape)
+            )
+    mixed = _uniform((len(signal), 1, 1, 1, 1), 0, share, generator)
+    return torch.lerp(signal, smooth.reshape(signal.shape), mixed)
+
+
 def _distort(
     signal: torch.Tensor, nuisance: Nuisance, generator: torch.Generator, mirrors: tuple[int, ...]
 ) -> torch.Tensor:
@@ -179,6 +203,8 @@ def _distort(
         signal = _shift_energy(signal, nuisance.energy_shift, generator)
     if nuisance.moderator:
         signal = _change_width(signal, nuisance.moderator, generator)
+    if nuisance.blur:
+        signal = _blur(signal, nuisance.blur, generator)
     if nuisance.mirrors:
         for axis in (3 + m for m in mirrors):
             flip = torch.rand(len(signal), generator=generator) < 0.5

@@ -1,6 +1,8 @@
 """Exchange parameters from a spectrum, and how much better one candidate describes it than another."""
 
 from .comparison import Comparison, compare
-from .fit import DRAWS, Fit, fit
+from .fit import DRAWS, Extras, fit
+from .instrument_errors import Simulators
+from .result import Fit
 
-__all__ = ["DRAWS", "Comparison", "Fit", "compare", "fit"]
+__all__ = ["DRAWS", "Comparison", "Extras", "Fit", "Simulators", "compare", "fit"]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from .fit import Fit
+from .result import Fit
 
 SURE = 0.01
 """A candidate is preferred where chance would make such a difference less often than this."""

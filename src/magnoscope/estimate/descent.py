@@ -1,16 +1,19 @@
 """Least squares with the simulator itself: Levenberg and Marquardt's steps on differences, within the prior.
 
-A step needs one simulation for each parameter and one or more to try it. Parameter sets whose magnetic structure is no
-energy minimum count as infinitely unlikely.
+A step needs one simulation for each parameter and one or more to try it; errors of the instrument are steps of their
+own that need none, once the spectrum's response to them is known. Parameter sets whose magnetic structure is no energy
+minimum count as infinitely unlikely.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InstabilityError
+from .instrument_errors import Response
 from .likelihood import Profile, TileLikelihood
 
 Simulate = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -30,13 +33,30 @@ class Point:
     Attributes
     ----------
     values : (n_parameters,) meV
+    sizes : (n_errors,)
+        Of the errors of the instrument, in units of their priors' standard deviations; none unless they are fitted.
+    signal : (runs, slices, x, y)
+        As simulated, without these errors.
     model : (n_tiles, n_pixels)
+        With them.
     profile : Profile
     """
 
     values: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+    signal: NDArray[np.float64]
     model: NDArray[np.float64]
     profile: Profile
+
+    @property
+    def total(self) -> float:
+        """Log-likelihood of all tiles, less what the priors of the errors take off."""
+        return self.profile.total - 0.5 * float(self.sizes @ self.sizes)
+
+    @property
+    def unknowns(self) -> NDArray[np.float64]:
+        """Parameters and errors, (n_parameters + n_errors,)."""
+        return np.concatenate([self.values, self.sizes])
 
 
 @dataclass(frozen=True)
@@ -45,75 +65,128 @@ class Curvature:
 
     Attributes
     ----------
-    gradient : (n_blocks, n_parameters)
-        In units of the prior's width.
-    information : (n_blocks, n_parameters, n_parameters)
+    gradient : (n_blocks, n_unknowns)
+        Parameters in units of their priors' widths, then errors of the instrument in those of their priors' standard
+        deviations.
+    information : (n_blocks, n_unknowns, n_unknowns)
+    prior_gradient, prior_information : (n_unknowns,)
+        Of the errors' normal priors; zero for parameters.
     """
 
     gradient: NDArray[np.float64]
     information: NDArray[np.float64]
+    prior_gradient: NDArray[np.float64]
+    prior_information: NDArray[np.float64]
 
 
-def look(likelihood: TileLikelihood, simulate: Simulate, values: NDArray[np.float64]) -> Point | None:
-    """The spectrum at a parameter set; None where the magnetic structure is not stable."""
-    try:
-        model = likelihood.simulated(simulate(values))
-    except InstabilityError:
-        return None
-    return Point(values, model, likelihood.profile(model))
+@dataclass(frozen=True)
+class Target:
+    """What a descent climbs: the likelihood of a spectrum under one model.
 
+    Attributes
+    ----------
+    likelihood : TileLikelihood
+    simulate : callable
+        From parameters to a spectrum (runs, slices, x, y).
+    prior : (n_parameters, 2) meV
+    response : Response or None
+        To errors of the instrument, where these are fitted too.
+    """
 
-def curvature(likelihood: TileLikelihood, simulate: Simulate, point: Point, prior: NDArray[np.float64]) -> Curvature:
-    """Differences about a point, one simulation for each parameter; a parameter without a stable neighbour has none."""
-    low, high = prior.T
-    changes = []
-    for number in range(len(low)):
-        change = np.zeros_like(point.model)
-        for step in (DIFFERENCE, -DIFFERENCE):
-            moved = point.values.copy()
-            moved[number] += step * (high - low)[number]
-            if not low[number] <= moved[number] <= high[number]:
-                continue
-            there = look(likelihood, simulate, moved)
-            if there is not None:
-                change = (there.model - point.model) / step
+    likelihood: TileLikelihood
+    simulate: Simulate
+    prior: NDArray[np.float64]
+    response: Response | None = None
+
+    @cached_property
+    def bounds(self) -> NDArray[np.float64]:
+        """Where each unknown may be, (n_unknowns, 2)."""
+        return self.prior if self.response is None else np.concatenate([self.prior, self.response.bounds])
+
+    @cached_property
+    def units(self) -> NDArray[np.float64]:
+        """Widths of the priors, and 1 for errors of the instrument, (n_unknowns,)."""
+        return np.concatenate([self.prior[:, 1] - self.prior[:, 0], np.ones(len(self.bounds) - len(self.prior))])
+
+    def look(self, unknowns: NDArray[np.float64]) -> Point | None:
+        """The spectrum from a parameter set, and errors or none; None where the magnetic structure is not stable."""
+        try:
+            signal = self.simulate(unknowns[: len(self.prior)])
+        except InstabilityError:
+            return None
+        sizes = np.zeros(len(self.bounds) - len(self.prior))
+        given = unknowns[len(self.prior) :]
+        sizes[: len(given)] = given
+        return self.seen(unknowns[: len(self.prior)], sizes, signal)
+
+    def seen(self, values: NDArray[np.float64], sizes: NDArray[np.float64], signal: NDArray[np.float64]) -> Point:
+        """The spectrum from a parameter set that is simulated already."""
+        changed = signal if self.response is None else signal + self.response.change(sizes)
+        model = self.likelihood.simulated(changed)
+        return Point(values, sizes, signal, model, self.likelihood.profile(model))
+
+    def _changes(self, point: Point) -> list[NDArray[np.float64]]:
+        """Derivatives of the model by each unknown in its unit; a parameter without a stable neighbour has none."""
+        changes = []
+        for number, (low, high) in enumerate(self.prior):
+            change = np.zeros_like(point.model)
+            for step in (DIFFERENCE, -DIFFERENCE):
+                moved = point.unknowns
+                moved[number] += step * (high - low)
+                if not low <= moved[number] <= high:
+                    continue
+                there = self.look(moved)
+                if there is not None:
+                    change = (there.model - point.model) / step
+                    break
+            changes.append(change)
+        if self.response is not None:
+            slopes = (self.response.slope(number, point.sizes) for number in range(len(point.sizes)))
+            changes += [self.likelihood.simulated(slope) for slope in slopes]
+        return changes
+
+    def curvature(self, point: Point) -> Curvature:
+        """Differences about a point, one simulation for each parameter."""
+        likelihood = self.likelihood
+        jacobian = np.stack([likelihood.project(point.profile, point.model, c) for c in self._changes(point)], -1)
+        # independent pixels over valid ones: 1 unless smoothed
+        share = likelihood.pixels / likelihood.valid.sum((1, 2))
+        weight = point.profile.weight / point.profile.mean_square[:, None] * share[:, None]
+        gradient = likelihood.by_block((weight * point.profile.residual)[..., None] * jacobian)
+        weighted = weight[..., None] * jacobian
+        columns = [likelihood.by_block(weighted * jacobian[..., a, None]) for a in range(jacobian.shape[-1])]
+        own = np.zeros(len(self.prior))
+        return Curvature(
+            gradient,
+            np.stack(columns, -2),
+            np.concatenate([own, -point.sizes]),
+            np.concatenate([own, np.ones(len(point.sizes))]),
+        )
+
+    def descend(self, start: Point, steps: int) -> Point:
+        """Go uphill in likelihood from a point by at most so many steps."""
+        low, high = self.bounds.T
+        damping, here = 1e-2, start
+        for _ in range(steps):
+            about = self.curvature(here)
+            gradient = about.gradient.sum(0) + about.prior_gradient
+            information = about.information.sum(0) + np.diag(about.prior_information)
+            # what lies at a bound and would go beyond it stays
+            free = np.where(gradient > 0, here.unknowns < high, here.unknowns > low)
+            inner = np.ix_(free, free)
+            better, move = None, np.zeros(len(gradient))
+            for _ in range(TRIES):
+                damped = information + damping * np.diag(np.maximum(np.diag(information), 1e-9))
+                move[free] = np.linalg.lstsq(damped[inner], gradient[free], rcond=None)[0]
+                there = self.look(np.clip(here.unknowns + move * self.units, low, high))
+                if there is not None and there.total > here.total:
+                    better = there
+                    damping = max(damping / 5, 1e-6)
+                    break
+                damping *= 6
+            if better is None:
                 break
-        changes.append(likelihood.project(point.profile, point.model, change))
-    jacobian = np.stack(changes, -1)  # (tiles, pixels, parameters)
-    # independent pixels over valid ones: 1 unless smoothed
-    share = likelihood.pixels / likelihood.valid.sum((1, 2))
-    weight = point.profile.weight / point.profile.mean_square[:, None] * share[:, None]
-    gradient = likelihood.by_block((weight * point.profile.residual)[..., None] * jacobian)
-    weighted = weight[..., None] * jacobian
-    columns = [likelihood.by_block(weighted * jacobian[..., a, None]) for a in range(jacobian.shape[-1])]
-    return Curvature(gradient, np.stack(columns, -2))
-
-
-def descend(
-    likelihood: TileLikelihood, simulate: Simulate, start: Point, prior: NDArray[np.float64], steps: int
-) -> tuple[Point, Curvature]:
-    """Go uphill in likelihood from a point by at most so many steps; the curvature is that of the last but one."""
-    low, high = prior.T
-    width, damping, here = high - low, 1e-2, start
-    about = curvature(likelihood, simulate, here, prior)
-    for step in range(steps):
-        if step:
-            about = curvature(likelihood, simulate, here, prior)
-        gradient, information = about.gradient.sum(0), about.information.sum(0)
-        better = None
-        for _ in range(TRIES):
-            damped = information + damping * np.diag(np.maximum(np.diag(information), 1e-9))
-            move = np.linalg.lstsq(damped, gradient, rcond=None)[0]
-            values = np.clip(here.values + move * width, low, high)
-            there = look(likelihood, simulate, values)
-            if there is not None and there.profile.total > here.profile.total:
-                better = there
-                damping = max(damping / 5, 1e-6)
+            gain, here = better.total - here.total, better
+            if gain < GAIN:
                 break
-            damping *= 6
-        if better is None:
-            break
-        gain, here = better.profile.total - here.profile.total, better
-        if gain < GAIN:
-            break
-    return here, about
+        return here

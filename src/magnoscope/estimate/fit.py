@@ -1,31 +1,30 @@
-"""Exchange parameters of one candidate from a spectrum, with errors that hold the model's own error.
+"""Exchange parameters of one candidate from a spectrum, with errors that hold the model's own and the instrument's.
 
-From the study's priors, with no start picked by hand: draws of the prior and, where there are weights, the network's
-estimate are ranked by a smoothed comparison with coarse simulations; fewer and fewer of them are followed further and
-further (successive halving), the last ones unsmoothed, the best to its end on default simulations. The error of a
-parameter is the larger of two: the curvature of the likelihood, and the scatter of what the blocks of pixels want (the
-sandwich estimator with tiles, or patches of few tiles, as clusters: P. J. Huber, Proc. Fifth Berkeley Symp. 1, 221
-(1967)), which grows where they disagree because the model, its resolution or its background is not quite right.
+From the study's priors, with no start picked by hand: draws of the prior and, where there are weights, a network's
+posterior and estimate are ranked by a smoothed comparison with coarse simulations; fewer and fewer of them are followed
+further and further (successive halving), the last ones unsmoothed; the best goes on together with errors of the
+instrument (:mod:`.instrument_errors`), to its end on default simulations. What it found, and how sure it is, is in
+:mod:`.result`.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from ..dataset.draws import candidates
-from ..simulate import Sampling, Simulator
+from ..simulate import Simulator
 from ..spectrum import Spectrum
 from ..spinwave import is_stable
-from ..trust.match import Match, match
-from .descent import Curvature, Point, curvature, descend, look
+from .descent import Point, Target
+from .halves import halves_of
+from .instrument_errors import KINDS, RunByRun, Simulators, response
 from .likelihood import TileLikelihood
+from .result import Fit, covariances, result_of, with_sample
+from .sampling import Proposal, Sample, sample
 
-COARSE = Sampling(zone_points=10)
 BLUR = 2.0
 """Smoothing of the search, pixels."""
 DRAWS = 48
@@ -34,126 +33,41 @@ ROUNDS = ((14, 2), (5, 4))
 """How many of the best starts are followed, and by how many steps, smoothed; then the two best unsmoothed."""
 LAST = 2
 STEPS = 5
-UNCONSTRAINED = 0.25
-"""An error above this share of the prior's width (a uniform prior has 0.29) says no more than the prior does."""
-LEAST_EXPLAINED = 0.5
-"""A best fit that explains less of the structure than this does not describe the data."""
+MOST_CENTRES = 3
+"""How often errors of the instrument are simulated themselves before a fit ends."""
+CENTRED = 0.3
+"""Errors of the instrument need not be simulated again if they end no further off than this (standard deviations)."""
+NETWORK_DRAWS = 1000
+"""Draws that stand for a network's posterior."""
+NETWORK_STARTS = 32
+"""How many of them are looked at as starts."""
 
 Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """One parameter, meV.
+class Extras:
+    """What a fit is asked for beyond its best point and errors.
 
     Attributes
     ----------
-    statistical : float
-        Error by the curvature of the likelihood alone.
-    error : float
-        That with the disagreement between tiles.
-    interval_68, interval_90 : (low, high)
-        Within the prior; the whole prior where the data do not constrain the parameter.
+    samples : int
+        Weighted draws of the posterior; none for the curvature alone.
+    halves : bool
+        Whether the fit is repeated with halves of the data.
+    network : Proposal or None
+        A network's posterior: where the search begins, and what half of the draws are of.
     """
 
-    name: str
-    value: float
-    statistical: float
-    error: float
-    interval_68: tuple[float, float]
-    interval_90: tuple[float, float]
-    prior: tuple[float, float]
-    constrained: bool
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A candidate fitted to a spectrum.
-
-    Attributes
-    ----------
-    spectrum : Spectrum
-        The measurement.
-    model : str
-    estimates : tuple of Estimate
-    correlation : (n_parameters, n_parameters)
-    log_likelihood : (runs, tiles)
-        NaN where a tile was not used.
-    blocks : (n_blocks,)
-        Log-likelihood of each block of pixels, the noise of each tile given.
-    match : Match
-        Chi-square by tile, the best fit with scale and background, the share of structure left unexplained.
-    halves : dict
-        What two disjoint halves of the blocks want, for each way to halve them: name to two arrays (n_parameters,).
-    simulations, seconds
-        What it took.
-    warning : str or None
-    """
-
-    spectrum: Spectrum
-    model: str
-    estimates: tuple[Estimate, ...]
-    correlation: NDArray[np.float64]
-    log_likelihood: NDArray[np.float64]
-    blocks: NDArray[np.float64]
-    match: Match
-    halves: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
-    simulations: int
-    seconds: float
-    warning: str | None
-
-    @property
-    def parameters(self) -> dict[str, float]:
-        """Name to meV."""
-        return {e.name: e.value for e in self.estimates}
-
-    @property
-    def total(self) -> float:
-        """Log-likelihood of all tiles used."""
-        return float(np.nansum(self.log_likelihood))
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        study = self.spectrum.study
-        return {
-            "model": self.model,
-            "parameters": {
-                e.name: {
-                    "mean": e.value,
-                    "error": e.error,
-                    "statistical_error": e.statistical,
-                    "interval_68": list(e.interval_68),
-                    "interval_90": list(e.interval_90),
-                    "prior": list(e.prior),
-                    "constrained": e.constrained,
-                }
-                for e in self.estimates
-            },
-            "correlation": self.correlation.tolist(),
-            "chi_square": self.match.chi_square,
-            "unexplained": self.match.unexplained,
-            "log_likelihood": self.total,
-            "slices": [
-                {
-                    "ei_meV": run.ei,
-                    "energy_meV": list(study.view.tile_energies(run.ei, t)),
-                    "chi_square": float(self.match.per_tile[r, t]),
-                    "log_likelihood": float(self.log_likelihood[r, t]),
-                }
-                for r, run in enumerate(study.runs)
-                for t in range(self.log_likelihood.shape[1])
-            ],
-            "halves": {name: [list(map(float, h)) for h in pair] for name, pair in self.halves.items()},
-            "simulations": self.simulations,
-            "seconds": self.seconds,
-            "warning": self.warning,
-        }
+    samples: int = 0
+    halves: bool = False
+    network: Proposal | None = None
 
 
 class _Counted:
     """A simulator of one model that counts."""
 
-    def __init__(self, simulator: Simulator, model: str) -> None:
+    def __init__(self, simulator: Simulator | RunByRun, model: str) -> None:
         self.simulator, self.model, self.count = simulator, model, 0
 
     def __call__(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -165,10 +79,12 @@ def fit(
     spectrum: Spectrum,
     model: str,
     estimate: NDArray[np.float64] | None = None,
-    simulator: Simulator | None = None,
+    simulators: Simulators | None = None,
     seed: int = 0,
     report: Report = lambda line: None,
     draws: int = DRAWS,
+    as_stated: bool = False,
+    extras: Extras = Extras(),
 ) -> Fit:
     """Fit a candidate to a spectrum.
 
@@ -176,16 +92,19 @@ def fit(
     ----------
     spectrum : Spectrum
     model : str
-    estimate : (n_parameters,) meV, optional
-        A further start, such as a network's estimate.
-    simulator : Simulator, optional
-        One that is ready already.
+    estimate : (n_parameters,) or (n, n_parameters) meV, optional
+        Further starts, such as a network's estimate.
+    simulators : Simulators, optional
+        Of the study, ready already.
     seed : int
         Of the draws.
     report : callable
         Told what is done.
     draws : int
         Draws of the prior that are looked at.
+    as_stated : bool
+        Whether the instrument is taken as the study states it; else its errors are fitted too.
+    extras : Extras
 
     Raises
     ------
@@ -195,135 +114,135 @@ def fit(
         If there is nothing to fit.
     """
     started = time.monotonic()
-    study = spectrum.study
-    prior = study.model(model).prior
-    coarse = _Counted(Simulator(study, sampling=COARSE), model)
-    fine = _Counted(simulator or Simulator(study), model)
+    prior = spectrum.study.model(model).prior
     smooth, sharp = TileLikelihood.of(spectrum, BLUR), TileLikelihood.of(spectrum)
-    points = _starts(smooth, coarse, model, estimate, seed, draws)
+    simulators = simulators or Simulators(spectrum.study)
+    coarse, fine = _Counted(simulators.coarse, model), _Counted(simulators.fine, model)
+    given, drawn = _given(estimate, prior, extras.network, seed)
+    starts = _starts(smooth, simulators.coarse, coarse, prior, given, seed, draws)
+    best = _search(smooth, sharp, coarse, prior, starts, report)
+    report(f"{model}: log-likelihood {best.total:.1f} with coarse simulations")
+    if as_stated:
+        target, near, changed = Target(sharp, fine, prior), coarse, 0
+        best = target.descend(target.look(best.values) or best, STEPS)
+    else:
+        target, best, near, changed = _with_errors(sharp, simulators, model, best)
+    about = target.curvature(best)
+    report(f"{model}: log-likelihood {best.total:.1f} after {coarse.count + fine.count + changed} simulations")
+    result = result_of(spectrum, model, target, best, about)
+    if extras.samples or extras.halves:
+        close = _Near(near, best)
+    if extras.samples:
+        solver = simulators.fine.solver(model)
+        found = sample(
+            target, best, about, covariances(about), close, lambda v: bool(is_stable(solver, v)),
+            extras.samples, seed, extras.network,
+        )  # fmt: skip
+        result = with_sample(result, found)
+    if extras.halves:
+        halves = halves_of(spectrum, lambda half: _refit(half, target, close, best))
+        result = replace(result, halves=halves)
+    simulations = coarse.count + fine.count + changed + (near.count if near is not coarse else 0)
+    return replace(result, network=drawn, simulations=simulations, seconds=time.monotonic() - started)
+
+
+def _given(
+    estimate: NDArray[np.float64] | None, prior: NDArray[np.float64], network: Proposal | None, seed: int
+) -> tuple[NDArray[np.float64], Sample | None]:
+    """Starts besides draws of the prior, (n, n_parameters) meV, and a network's posterior."""
+    given = np.empty((0, len(prior))) if estimate is None else np.atleast_2d(estimate)
+    if network is None:
+        return given, None
+    low, high = prior.T
+    values = low + network.draw(NETWORK_DRAWS, seed) * (high - low)
+    drawn = Sample(values, np.full(len(values), 1 / len(values)))
+    return np.concatenate([given, drawn.mean[None], values[:NETWORK_STARTS]]), drawn
+
+
+class _Near:
+    """Spectra near a fit: that of the fit, and differences of coarse simulations."""
+
+    def __init__(self, simulate: _Counted, end: Point) -> None:
+        self.simulate, self.end, self.at_fit = simulate, end, simulate(end.values)
+
+    def __call__(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.end.signal + self.simulate(values) - self.at_fit
+
+
+def _refit(
+    half: Spectrum, target: Target, simulate: _Near, end: Point
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Values and errors of the parameters with a half of the data, from the fit to all of them."""
+    own = replace(target, likelihood=TileLikelihood.of(half), simulate=simulate)
+    best = own.descend(own.seen(end.values, end.sizes, end.signal), STEPS)
+    whole = covariances(own.curvature(best))[1]
+    return best.values, (np.sqrt(np.diag(whole)) * own.units)[: len(own.prior)]
+
+
+def _search(
+    smooth: TileLikelihood,
+    sharp: TileLikelihood,
+    coarse: _Counted,
+    prior: NDArray[np.float64],
+    points: list[Point],
+    report: Report,
+) -> Point:
+    """The best of several descents with coarse simulations, smoothed first."""
+    target = Target(smooth, coarse, prior)
     for number, steps in ROUNDS:
-        points = [descend(smooth, coarse, point, prior, steps)[0] for point in points[:number]]
-        points.sort(key=lambda p: -p.profile.total)
+        points = [target.descend(point, steps) for point in points[:number]]
+        points.sort(key=lambda p: -p.total)
         report(
-            f"{model}: {len(points)} descents of {steps} steps, smoothed log-likelihood {points[0].profile.total:.1f}"
+            f"{coarse.model}: {len(points)} descents of {steps} steps, smoothed log-likelihood {points[0].total:.1f}"
         )
-    unsmoothed = [look(sharp, coarse, point.values) for point in points[:LAST]]
-    found = [descend(sharp, coarse, point, prior, STEPS)[0] for point in unsmoothed if point is not None]
-    best = max(found, key=lambda p: p.profile.total)
-    report(f"{model}: log-likelihood {best.profile.total:.1f} with coarse simulations")
-    end, _ = descend(sharp, fine, look(sharp, fine, best.values) or best, prior, STEPS)
-    about = curvature(sharp, fine, end, prior)
-    report(f"{model}: log-likelihood {end.profile.total:.1f} after {coarse.count + fine.count} simulations")
-    return _result(spectrum, model, sharp, end, about, fine, coarse.count + fine.count, time.monotonic() - started)
+    target = replace(target, likelihood=sharp)
+    found = [target.descend(target.seen(p.values, p.sizes, p.signal), STEPS) for p in points[:LAST]]
+    return max(found, key=lambda p: p.total)
+
+
+def _with_errors(
+    likelihood: TileLikelihood, simulators: Simulators, model: str, start: Point
+) -> tuple[Target, Point, _Counted, int]:
+    """Go on with errors of the instrument: coarsely, then finely about the errors found, until they stay there.
+
+    Returns
+    -------
+    target, best
+    coarse : callable
+        Coarse simulations about the same errors.
+    simulations : int
+    """
+    prior, best = simulators.study.model(model).prior, start
+    simulate, step, simulations = _Counted(simulators.coarse, model), 1.0, 0
+    for _ in range(MOST_CENTRES):
+        found, number = response(simulators, model, best.values, best.sizes if step < 1 else np.zeros(0), step)
+        if step < 1:
+            amounts = found.amounts(found.centre)[: len(KINDS)]
+            simulate = _Counted(simulators.about(amounts), model)
+        target = Target(likelihood, simulate, prior, found)
+        best = target.descend(target.look(best.unknowns) or best, STEPS)
+        simulations += number + simulate.count
+        if step < 1 and np.abs(found.amounts(best.sizes - found.centre)[: len(KINDS)]).max() < CENTRED:
+            break
+        step = 0.5
+    coarse = _Counted(simulators.changed(found.amounts(found.centre)[: len(KINDS)]), model)
+    return target, best, coarse, simulations
 
 
 def _starts(
     likelihood: TileLikelihood,
+    simulator: Simulator,
     simulate: _Counted,
-    model: str,
-    estimate: NDArray[np.float64] | None,
+    prior: NDArray[np.float64],
+    given: NDArray[np.float64],
     seed: int,
     draws: int,
 ) -> list[Point]:
-    """Draws of the prior and the estimate, best first."""
-    solver = simulate.simulator.solver(model)
-    classes = simulate.simulator.study.classes
-    points = [look(likelihood, simulate, estimate)] if estimate is not None else []
+    """Draws of the prior and the estimates, best first."""
+    solver, classes = simulator.solver(simulate.model), simulator.study.classes
+    target = Target(likelihood, simulate, prior)
+    points = [target.look(values) for values in given]
     for index in range(draws):
-        stable = (v for v in candidates(solver, seed, classes.index(model), index) if bool(is_stable(solver, v)))
-        points.append(look(likelihood, simulate, next(stable)))
-    return sorted((p for p in points if p is not None), key=lambda p: -p.profile.total)
-
-
-def _result(
-    spectrum: Spectrum,
-    model: str,
-    likelihood: TileLikelihood,
-    end: Point,
-    about: Curvature,
-    simulate: _Counted,
-    simulations: int,
-    seconds: float,
-) -> Fit:
-    spin_model = spectrum.study.model(model)
-    low, high = spin_model.prior.T
-    statistical, whole = covariances(about)
-    errors = [np.sqrt(np.diag(c)) * (high - low) for c in (statistical, whole)]
-    names = [p.name for p in spin_model.parameters]
-    estimates = tuple(
-        _estimate(*row) for row in zip(names, end.values, *errors, spin_model.prior.tolist(), strict=True)
-    )
-    best = match(spectrum, simulate(end.values))
-    log_likelihood = np.full(best.per_tile.shape, np.nan)
-    log_likelihood.ravel()[likelihood.tiles] = end.profile.log_likelihood
-    warning = None
-    if best.unexplained > 1 - LEAST_EXPLAINED:
-        warning = (
-            f"model {model} leaves {best.unexplained:.0%} of the structure in these data unexplained: its parameters "
-            "mean little, whatever their errors"
-        )
-    sizes = np.sqrt(np.diag(whole))
-    return Fit(
-        spectrum=spectrum,
-        model=model,
-        estimates=estimates,
-        correlation=whole / np.maximum(np.outer(sizes, sizes), 1e-300),
-        log_likelihood=log_likelihood,
-        blocks=likelihood.block_log_likelihood(end.profile),
-        match=best,
-        halves=_halves(end, about, likelihood, best.per_tile.shape[-1], high - low),
-        simulations=simulations,
-        seconds=seconds,
-        warning=warning,
-    )
-
-
-def covariances(about: Curvature) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Covariance by curvature alone, and the sandwich with blocks as clusters; in units of the prior's width.
-
-    A parameter along which the likelihood does not bend gets the variance of the uniform prior, 1/12, added to its
-    information.
-    """
-    n_blocks, n = about.gradient.shape
-    inverse = np.linalg.inv(about.information.sum(0) + 12 * np.eye(n))
-    centred = about.gradient - about.gradient.mean(0)
-    scatter = centred.T @ centred * n_blocks / max(n_blocks - n, 1)
-    sandwich = inverse @ scatter @ inverse
-    larger = np.diag(np.sqrt(np.maximum(1.0, np.diag(inverse) / np.maximum(np.diag(sandwich), 1e-300))))
-    return inverse, larger @ sandwich @ larger
-
-
-def _estimate(name: str, value: float, statistical: float, error: float, prior: list[float]) -> Estimate:
-    low, high = prior
-    constrained = bool(error < UNCONSTRAINED * (high - low))
-
-    def interval(coverage: float) -> tuple[float, float]:
-        half = float(stats.norm.ppf(0.5 + coverage / 2)) * error
-        return (float(max(low, value - half)), float(min(high, value + half))) if constrained else (low, high)
-
-    return Estimate(
-        name, float(value), float(statistical), float(error), interval(0.68), interval(0.90), (low, high), constrained
-    )
-
-
-def _halves(
-    end: Point, about: Curvature, likelihood: TileLikelihood, tiles: int, width: NDArray[np.float64]
-) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """One Newton step from the fit with half of the data each: every other run, every other tile, every other block."""
-    patches = likelihood.patches.shape[1]
-    tile = np.repeat(likelihood.tiles, patches)
-    ways = {
-        "runs": tile // tiles % 2 == 0,
-        "slices": tile % tiles % 2 == 0,
-        "patches": np.tile(np.arange(patches), len(likelihood.tiles)) % 2 == 0,
-    }
-    out = {}
-    for name, first in ways.items():
-        if not first.any() or first.all():
-            continue
-        pair = []
-        for chosen in (first, ~first):
-            information = about.information[chosen].sum(0) + 6 * np.eye(len(width))
-            pair.append(end.values + width * np.linalg.solve(information, about.gradient[chosen].sum(0)))
-        out[name] = (pair[0], pair[1])
-    return out
+        drawn = candidates(solver, seed, classes.index(simulate.model), index)
+        points.append(target.look(next(v for v in drawn if bool(is_stable(solver, v)))))
+    return sorted((p for p in points if p is not None), key=lambda p: -p.total)

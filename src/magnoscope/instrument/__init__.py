@@ -3,7 +3,7 @@
 from .chopper import FermiChopper
 from .content import content
 from .coverage import Bank, Coverage
-from .moderator import MaterialModerator, MeasuredModerator, Moderator, PulseLengthModerator, SoftHat
+from .moderator import MaterialModerator, MeasuredModerator, Moderator, PulseLengthModerator, ScaledPulse, SoftHat
 from .sample import Sample
 from .spectrometer import Detectors, Spectrometer, load_spectrometer, presets
 
@@ -17,6 +17,7 @@ __all__ = [
     "Moderator",
     "PulseLengthModerator",
     "Sample",
+    "ScaledPulse",
     "SoftHat",
     "Spectrometer",
     "content",

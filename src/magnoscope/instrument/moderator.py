@@ -249,6 +249,29 @@ class MeasuredModerator(_IkedaCarpenter):
         return float(width / FWHM_PER_SIGMA / np.sqrt(3)), 0.0, 0.0
 
 
+@dataclass(frozen=True)
+class ScaledPulse:
+    """A moderator whose pulse is wider or narrower than that of another by a factor, of the same shape."""
+
+    pulse: Pulse
+    factor: float
+
+    @property
+    def tilt(self) -> float:
+        """Angle of the moderator face to the beam's normal, degrees."""
+        return self.pulse.tilt
+
+    def variance(self, energy: float) -> float:
+        """Variance of the emission time, s^2."""
+        return self.factor**2 * self.pulse.variance(energy)
+
+    def deviation(
+        self, energy: float, u: NDArray[np.float64], storage: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Emission times less their mean (s) at cumulative probabilities ``u``."""
+        return self.factor * self.pulse.deviation(energy, u, storage)
+
+
 def _wavelength(energy: float) -> float:
     """Wavelength (Å) of a neutron of an energy (meV)."""
     return float(2 * np.pi * np.sqrt(ENERGY_PER_K2 / energy))

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
 from ..dataset.noise import Nuisance, degrade
@@ -142,7 +143,7 @@ def losses(
     return loss, functional.mse_loss(own, parameters[:, : own.shape[1]])
 
 
-def device_of(network: SpectrumNetwork) -> torch.device:
+def device_of(network: nn.Module) -> torch.device:
     """Where a network's weights are."""
     return next(network.parameters()).device
 
@@ -180,12 +181,98 @@ def evaluate(
     return Evaluation(float(loss), float(accuracy), output, label)
 
 
+def reduced_precision(config: TrainingConfig, device: torch.device) -> torch.autocast:
+    """Where a network runs in bfloat16, if its training asks for it and the processor has it."""
+    reduced = config.reduced_precision and multiplies_bfloat16(device)
+    return torch.autocast(device.type, torch.bfloat16, enabled=reduced)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a task makes of one batch.
+
+    Attributes
+    ----------
+    loss : scalar
+        To be made smaller.
+    shown : float
+        What of it the history records.
+    learnt : callable
+        What is learnt without a gradient once the weights have moved.
+    """
+
+    loss: torch.Tensor
+    shown: float
+    learnt: Callable[[], None] = lambda: None
+
+
+class Task(Protocol):
+    """What a network is trained to do: its batches, what is wrong with its answers, and how it is checked."""
+
+    def stream(self, training: "Training", generator: torch.Generator) -> Iterator[tuple[torch.Tensor, ...]]:
+        """One epoch of batches, degraded afresh."""
+
+    def step(self, training: "Training", number: int, batch: tuple[torch.Tensor, ...]) -> Step:
+        """The loss on a batch, on the network's device."""
+
+    def check(self, training: "Training") -> dict[str, float]:
+        """Figures of merit on the validation part; that called ``loss`` decides when training stops."""
+
+
+class Classification:
+    """The task of telling candidates apart."""
+
+    def stream(self, training: "Training", generator: torch.Generator) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Prepared inputs, labels, parameters and probabilities; see :func:`batches`."""
+        config = training.config
+        return batches(
+            training.network,  # type: ignore[arg-type]
+            training.train_part,
+            config.batch,
+            training.coverages,
+            training.nuisance,
+            generator,
+            foreign=config.foreign,
+            energies=training.energies,
+        )
+
+    def step(self, training: "Training", number: int, batch: tuple[torch.Tensor, ...]) -> Step:
+        """Classification, regression and, now and then, the gradient penalty."""
+        config, network = training.config, training.network
+        assert isinstance(network, SpectrumNetwork)
+        inputs, labels, parameters, targets = batch
+        with reduced_precision(config, inputs.device):
+            output = network(inputs)
+        classification, regression = losses(output, labels, parameters, targets, network.own_logits)
+        loss = classification + config.regression * regression
+        if network.penalised and config.penalty > 0 and number % config.penalty_every == 0:
+            some = inputs[: config.penalty_images].clone().requires_grad_(True)
+            loss = loss + config.penalty * gradient_penalty(some, network(some).scores)
+        own = targets.amax(1) == 1  # neither foreign nor shared
+
+        def learnt() -> None:
+            network.update(inputs[own], output.features.detach()[own], labels[own])
+
+        return Step(loss, float(classification.detach()), learnt)
+
+    def check(self, training: "Training") -> dict[str, float]:
+        """Loss and accuracy."""
+        found = evaluate(
+            training.network,  # type: ignore[arg-type]
+            training.validation,
+            training.coverages,
+            training.checked_on,
+            training.config.seed + 1,
+        )
+        return {"loss": found.loss, "accuracy": found.accuracy}
+
+
 class Training:
     """A training that can be stopped and gone on with: everything it needs is in its checkpoint."""
 
     def __init__(
         self,
-        network: SpectrumNetwork,
+        network: nn.Module,
         train: Part,
         validation: Part,
         coverages: torch.Tensor,
@@ -193,10 +280,12 @@ class Training:
         folder: Path,
         nuisance: Nuisance | None = None,
         energies: torch.Tensor | None = None,
+        task: Task | None = None,
     ) -> None:
         self.network, self.train_part, self.validation = network, train, validation
         self.coverages, self.config, self.folder = coverages, config, folder
         self.nuisance, self.energies = nuisance or Nuisance(), energies
+        self.task: Task = task or Classification()
         self.optimizer = _optimizer(network, config)
         self.epoch, self.best, self.waited = 0, math.inf, 0
         self.history: list[dict[str, float]] = []
@@ -250,31 +339,15 @@ class Training:
         rise = min(1.0, (progress + 1e-3) / 0.05)
         return self.config.learning_rate * rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
-    def _step(
-        self,
-        number: int,
-        inputs: torch.Tensor,
-        labels: torch.Tensor,
-        parameters: torch.Tensor,
-        targets: torch.Tensor,
-    ) -> float:
-        config, network, device = self.config, self.network, device_of(self.network)
-        inputs, labels, parameters, targets = (t.to(device) for t in (inputs, labels, parameters, targets))
-        reduced = config.reduced_precision and multiplies_bfloat16(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
-            output = network(inputs)
-        classification, regression = losses(output, labels, parameters, targets, network.own_logits)
-        loss = classification + config.regression * regression
-        if network.penalised and config.penalty > 0 and number % config.penalty_every == 0:
-            some = inputs[: config.penalty_images].clone().requires_grad_(True)
-            loss = loss + config.penalty * gradient_penalty(some, network(some).scores)
+    def _step(self, number: int, batch: tuple[torch.Tensor, ...]) -> float:
+        device = device_of(self.network)
+        step = self.task.step(self, number, tuple(t.to(device) for t in batch))
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+        step.loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
         self.optimizer.step()
-        own = targets.amax(1) == 1  # neither foreign nor shared
-        network.update(inputs[own], output.features.detach()[own], labels[own])
-        return float(classification.detach())
+        step.learnt()
+        return step.shown
 
     def run(self, report: Callable[[str], None] = print) -> None:
         """Train to the end; the network then holds the weights of the best validation loss."""
@@ -286,44 +359,34 @@ class Training:
             generator = torch.Generator().manual_seed(config.seed * 100_003 + self.epoch)
             torch.manual_seed(config.seed * 100_003 + self.epoch)
             self.network.train()
-            stream = batches(
-                self.network,
-                self.train_part,
-                config.batch,
-                self.coverages,
-                self.nuisance,
-                generator,
-                foreign=config.foreign,
-                energies=self.energies,
-            )
-            for number, batch in enumerate(stream):
+            for number, batch in enumerate(self.task.stream(self, generator)):
                 for group in self.optimizer.param_groups:
                     group["lr"] = self._rate((self.epoch + number / steps) / config.epochs)
-                total += self._step(number, *batch)
-            check = evaluate(self.network, self.validation, self.coverages, self.checked_on, config.seed + 1)
+                total += self._step(number, batch)
+            check = self.task.check(self)
             self.epoch += 1
-            better = check.loss < self.best
-            self.best, self.waited = (check.loss, 0) if better else (self.best, self.waited + 1)
+            better = check["loss"] < self.best
+            self.best, self.waited = (check["loss"], 0) if better else (self.best, self.waited + 1)
             row = {
                 "epoch": self.epoch,
                 "train_loss": total / steps,
-                "validation_loss": check.loss,
-                "validation_accuracy": check.accuracy,
+                **{f"validation_{name}": value for name, value in check.items()},
                 "seconds": time.monotonic() - started,
             }
             self.history.append(row)
             if better:
                 torch.save(self.network.state_dict(), self.folder / "best.pt")
             self._save()
+            told = ", ".join(f"{name} {value:.3f}" for name, value in check.items())
             report(
-                f"epoch {self.epoch} of {config.epochs}: training loss {row['train_loss']:.3f}, validation loss "
-                f"{check.loss:.3f}, accuracy {check.accuracy:.3f}, {row['seconds']:.0f} s{' *' if better else ''}"
+                f"epoch {self.epoch} of {config.epochs}: training loss {row['train_loss']:.3f}, validation {told}, "
+                f"{row['seconds']:.0f} s{' *' if better else ''}"
             )
         self.network.load_state_dict(torch.load(self.folder / "best.pt", weights_only=True))
         self.network.eval()
 
 
-def _optimizer(network: SpectrumNetwork, config: TrainingConfig) -> torch.optim.Optimizer:
+def _optimizer(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     weights = list(network.parameters())
     if config.optimizer == "sgd":
         return torch.optim.SGD(weights, config.learning_rate, momentum=0.9, weight_decay=config.weight_decay)

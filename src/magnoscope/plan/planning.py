@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ..dataset.draws import check_priors, simulate_draw
 from ..errors import InstabilityError, StudyError
-from ..estimate.descent import Point, curvature, descend, look
-from ..estimate.fit import COARSE
+from ..estimate.descent import Target
+from ..estimate.instrument_errors import COARSE
 from ..simulate import Simulator
 from ..spectrum import Spectrum
 from ..study import Study
@@ -256,21 +256,17 @@ def _told(
 ) -> Pair:
     """One truth against the best match of one rival."""
     prior = fine.study.model(rival).prior
-    rough = _expected(coarse, truth, values)
-    starts = [Point(k.values, m, rough.profile(m)) for k in pool for m in (rough.simulated(k.coarse),)]
-    best = max(starts, key=lambda point: point.profile.total)
-    best, _ = descend(rough, lambda v: coarse.signal(rival, v), best, prior, COARSE_STEPS)
-
-    def simulate(at: NDArray[np.float64]) -> NDArray[np.float64]:
-        return fine.signal(rival, at)
-
+    rough = Target(_expected(coarse, truth, values), lambda v: coarse.signal(rival, v), prior)
+    starts = [rough.seen(known.values, np.zeros(0), known.coarse) for known in pool]
+    best = rough.descend(max(starts, key=lambda point: point.total), COARSE_STEPS)
     expected = _expected(fine, truth, values)
-    start = look(expected, simulate, best.values)
+    target = Target(expected, lambda v: fine.signal(rival, v), prior)
+    start = target.look(best.values)
     if start is None:  # stable on the coarse grid alone
-        known = [look(expected, simulate, k.values) for k in pool]
-        start = max((p for p in known if p is not None), key=lambda p: p.profile.total)
-    end, _ = descend(expected, simulate, start, prior, STEPS)
-    about = curvature(expected, simulate, end, prior)
+        known_ones = [target.look(known.values) for known in pool]
+        start = max((p for p in known_ones if p is not None), key=lambda p: p.total)
+    end = target.descend(start, STEPS)
+    about = target.curvature(end)
     names = [[p.name for p in fine.study.model(name).parameters] for name in (truth, rival)]
     return Pair(
         truth=truth,

@@ -1,0 +1,262 @@
+"""What may be wrong with the instrument and the sample as a study states them, as nuisances of a fit.
+
+An error is counted in units of the standard deviation of its prior, so that its prior is a unit normal. What it does to
+a spectrum is a parabola through simulations of the study changed by it, about errors that are simulated themselves: of
+all runs at once, because no run depends on another's.
+Sizes of the priors, and where they are from:
+
+- Energy zero of each run, 1.6 % of Ei: published resolution tables of two runs of one instrument belong to incident
+  energies 1.6 % above the nominal ones (25.4 for 25, 71.1 for 70 meV).
+- Width of the moderator's pulse in each run, a fifth: two published references for one instrument differ by 8 to 33 %
+  in the width in energy.
+- Mosaic of the sample, in variance beyond what the study states, that of 2 degrees (FWHM): seldom published, of an
+  array of co-aligned crystals degrees. It stands for any broadening in Q.
+- Where the axes of a map are, half a pixel, as in the noise that networks are trained on.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..instrument import ScaledPulse
+from ..resolution.spread import Method
+from ..simulate import Sampling, Simulator
+from ..study import Study
+from ..views import MapView
+
+ENERGY_ZERO = 0.016
+"""Of Ei."""
+MODERATOR = 0.2
+MOSAIC = 2.0
+"""Degrees, full width at half maximum."""
+PIXELS = 0.5
+COARSE = Sampling(zone_points=10)
+"""For searches, and for the differences that errors of the instrument make."""
+
+
+def _energy_zero(study: Study, size: float) -> Study:
+    """Recorded energy transfers are too high: what is recorded in a slice happened below it."""
+    view = study.view
+    if isinstance(view, MapView):
+        moved = replace(view, energy_fractions=tuple(f - size * ENERGY_ZERO for f in view.energy_fractions))
+        return replace(study, view=moved)
+    shift = size * ENERGY_ZERO * study.runs[0].ei
+    return replace(study, view=replace(view, energies=tuple(e - shift for e in view.energies)))
+
+
+def _moderator(study: Study, size: float) -> Study:
+    pulse = ScaledPulse(study.spectrometer.moderator, 1 + size * MODERATOR)
+    return replace(study, spectrometer=replace(study.spectrometer, moderator=pulse))
+
+
+def _mosaic(study: Study, size: float) -> Study:
+    x, y, z = (float(np.sqrt(m**2 + size * MOSAIC**2)) for m in study.sample.mosaic)
+    return replace(study, sample=replace(study.sample, mosaic=(x, y, z)))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of error.
+
+    Attributes
+    ----------
+    change : callable
+        From a study of one run and a size to the study with this error.
+    bounds : (low, high)
+        Sizes that a fit may take it to.
+    each_run : bool
+        Whether every run has its own.
+    """
+
+    name: str
+    change: Callable[[Study, float], Study]
+    bounds: tuple[float, float]
+    each_run: bool
+
+    def nodes(self, centre: float, step: float) -> tuple[float, float]:
+        """Two sizes less a centre, at which to simulate what the error does about it."""
+        return (-step, step) if centre - step >= self.bounds[0] else (step, 2 * step)
+
+
+KINDS = (
+    Kind("energy zero", _energy_zero, (-2.5, 2.5), True),
+    Kind("moderator width", _moderator, (-2.5, 2.5), True),
+    Kind("mosaic", _mosaic, (0.0, 6.0), False),
+)
+
+
+class RunByRun:
+    """A study whose runs have errors of their own, made ready to be simulated.
+
+    Parameters
+    ----------
+    amounts : (n_kinds, runs)
+        Sizes of the errors of :data:`KINDS`.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        amounts: NDArray[np.float64],
+        resolution: Method = "gaussian",
+        sampling: Sampling | None = None,
+    ) -> None:
+        self.simulators = []
+        for run, sizes in zip(study.runs, amounts.T.tolist(), strict=True):
+            changed = replace(study, runs=(run,))
+            for kind, size in zip(KINDS, sizes, strict=True):
+                changed = kind.change(changed, size) if size else changed
+            self.simulators.append(Simulator(changed, resolution, sampling))
+
+    def signal(self, model: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The bare array of a model at a full parameter vector: (runs, slices, x, y)."""
+        return np.concatenate([simulator.signal(model, values) for simulator in self.simulators])
+
+
+class Simulators:
+    """A study made ready to be simulated as it stands, finely and coarsely, and changed by errors of its instrument."""
+
+    def __init__(self, study: Study, resolution: Method = "gaussian") -> None:
+        self.study, self.resolution = study, resolution
+        self.fine = Simulator(study, resolution)
+        self._about_zero: dict[bytes, RunByRun] = {}
+
+    @cached_property
+    def coarse(self) -> Simulator:
+        """As it stands, coarsely."""
+        return Simulator(self.study, self.resolution, COARSE)
+
+    def about(self, amounts: NDArray[np.float64]) -> RunByRun:
+        """Finely, each run changed by errors of its own."""
+        return RunByRun(self.study, amounts, self.resolution)
+
+    def changed(self, amounts: NDArray[np.float64], keep: bool = False) -> RunByRun:
+        """Coarsely, each run changed by errors of its own; kept for the next time where it will be asked for again."""
+        key = amounts.tobytes()
+        found = self._about_zero.get(key) or RunByRun(self.study, amounts, self.resolution, COARSE)
+        if keep:
+            self._about_zero[key] = found
+        return found
+
+
+@dataclass(frozen=True)
+class Error:
+    """One nuisance: its name, and the run it belongs to, or None for all."""
+
+    name: str
+    run: int | None
+    bounds: tuple[float, float]
+
+    def physical(self, study: Study, size: float) -> tuple[float, str]:
+        """A size in physical units, and what they are."""
+        if self.name == "energy zero":
+            return size * ENERGY_ZERO * study.runs[self.run or 0].ei, "meV"
+        if self.name == "moderator width":
+            return 1 + size * MODERATOR, "times the stated"
+        if self.name == "mosaic":
+            return float(np.sqrt(max(size, 0.0)) * MOSAIC), "degrees FWHM, beyond the stated"
+        return size * PIXELS, "pixels"
+
+
+@dataclass(frozen=True)
+class Response:
+    """How one model's spectrum changes with errors of the instrument, about errors that it has already.
+
+    Attributes
+    ----------
+    errors : tuple of Error
+    centre : (n_errors,)
+        Sizes at which the spectrum was simulated.
+    linear, square : (n_kinds, runs, slices, x, y)
+        What a size beyond the centre, and its square, add.
+    member : (n_errors, n_kinds, runs)
+        1 where an error is of a kind and in a run.
+    """
+
+    errors: tuple[Error, ...]
+    centre: NDArray[np.float64]
+    linear: NDArray[np.float64]
+    square: NDArray[np.float64]
+    member: NDArray[np.float64]
+
+    @property
+    def bounds(self) -> NDArray[np.float64]:
+        """Sizes that a fit may take each to, (n_errors, 2)."""
+        return np.array([error.bounds for error in self.errors])
+
+    def amounts(self, sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sizes (n_errors,) by kind and run, (n_kinds, runs)."""
+        return np.einsum("e,ekr->kr", sizes, self.member)
+
+    def change(self, sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What errors (n_errors,) add to a spectrum simulated at the centre, (runs, slices, x, y)."""
+        beyond = self.amounts(sizes - self.centre)[..., None, None, None]
+        return (beyond * self.linear + beyond**2 * self.square).sum(0)
+
+    def slope(self, number: int, sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Derivative of :meth:`change` by one of them."""
+        beyond = self.amounts(sizes - self.centre)[..., None, None, None]
+        own = self.member[number][..., None, None, None]
+        kinds = np.flatnonzero(self.member[number].any(1))
+        return (own[kinds] * (self.linear[kinds] + 2 * beyond[kinds] * self.square[kinds])).sum(0)
+
+
+def errors_of(study: Study) -> tuple[tuple[Error, ...], NDArray[np.float64]]:
+    """All errors that a study's instrument may have, and which kind and runs each is of, (n_errors, n_kinds, runs).
+
+    Kinds are :data:`KINDS`, then places along the axes of maps.
+    """
+    runs = range(len(study.runs))
+    errors = [Error(k.name, r, k.bounds) for k in KINDS for r in (runs if k.each_run else [None])]
+    if isinstance(study.view, MapView):
+        errors += [Error(f"place along {axis.name}", None, (-4.0, 4.0)) for axis in study.view.axes]
+    names = list(dict.fromkeys(error.name for error in errors))
+    member = np.zeros((len(errors), len(names), len(runs)))
+    for number, error in enumerate(errors):
+        member[number, names.index(error.name), slice(None) if error.run is None else error.run] = 1
+    return tuple(errors), member
+
+
+def response(
+    simulators: Simulators, model: str, values: NDArray[np.float64], centre: NDArray[np.float64], step: float
+) -> tuple[Response, int]:
+    """The response of a model's spectrum at a parameter set, and how many simulations it took.
+
+    Parameters
+    ----------
+    values : (n_parameters,) meV
+    centre : (n_errors,) or empty
+        Errors to begin with, those of places aside, which are never simulated; none unless given.
+    step : float
+        Half of the range in which the response should hold.
+
+    Raises
+    ------
+    InstabilityError
+        If the magnetic structure is no energy minimum there.
+    """
+    study = simulators.study
+    errors, member = errors_of(study)
+    simulated = np.array([error.name in [k.name for k in KINDS] for error in errors])
+    centre = np.where(simulated, centre if len(centre) else 0.0, 0.0)
+    amounts = np.einsum("e,ekr->kr", centre, member)[: len(KINDS)]
+    keep = not centre.any()
+    base = simulators.changed(amounts, keep).signal(model, values)
+    rows = []
+    for number, kind in enumerate(KINDS):
+        # steps to the one side of a bound for all runs if for any
+        nodes = kind.nodes(float(amounts[number].min()), step)
+        a, b = nodes
+        beyond = np.eye(len(KINDS))[number][:, None]
+        one, two = (simulators.changed(amounts + beyond * x, keep).signal(model, values) - base for x in nodes)
+        # the parabola through zero at 0, `one` at a and `two` at b
+        square = (one / a - two / b) / (a - b)
+        rows.append((one / a - a * square, square))
+    for axis in range(len(member[0]) - len(KINDS)):
+        slope = np.gradient(base, axis=2 + axis)
+        rows.append((-PIXELS * slope, PIXELS**2 / 2 * np.gradient(slope, axis=2 + axis)))
+    linear, square = (np.stack(arrays) for arrays in zip(*rows, strict=True))
+    return Response(errors, centre, linear, square, member), 1 + 2 * len(KINDS)
