@@ -76,7 +76,7 @@ def test_a_fit_finds_the_truth_from_the_prior(study: Study, simulators: Simulato
     for estimate in found.estimates:
         assert estimate.constrained
         assert abs(estimate.value - truth[estimate.name]) < 4 * estimate.error
-        assert estimate.interval_68[0] > estimate.interval_90[0]
+        assert estimate.interval_68[0] >= estimate.interval_90[0] and estimate.interval_68[1] <= estimate.interval_90[1]
     assert found.estimates[0].error < 0.05 * 2.0  # J to a twentieth of its prior
     assert found.warning is None
     assert found.as_dict()["parameters"]["J"]["mean"] == pytest.approx(found.parameters["J"])

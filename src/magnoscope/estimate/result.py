@@ -205,10 +205,12 @@ def result_of(spectrum: Spectrum, model: str, target: Target, end: Point, about:
     spin_model, likelihood, n = spectrum.study.model(model), target.likelihood, len(target.prior)
     statistical, whole = covariances(about)
     errors = [np.sqrt(np.diag(c)) * target.units for c in (statistical, whole)]
-    names = [p.name for p in spin_model.parameters]
+    names, blocks = [p.name for p in spin_model.parameters], freedom(about)
     estimates = tuple(
-        _estimate(*row, freedom(about))
-        for row in zip(names, end.values, *(e[:n] for e in errors), target.prior.tolist(), strict=True)
+        _estimate(name, value, by_counting, error, ends, blocks)
+        for name, value, by_counting, error, ends in zip(
+            names, end.values, errors[0][:n], errors[1][:n], target.prior.tolist(), strict=True
+        )
     )
     instrument: tuple[FittedError, ...] = ()
     signal = end.signal
