@@ -24,6 +24,7 @@ from .resolution.coarse import record_coarse
 from .resolution.coverage import coverage
 from .resolution.kinematics import Scan
 from .resolution.landing import Bins, Tile
+from .resolution.lines import Slices, run_slices
 from .resolution.setting import hidden_coordinates, pixel_wave_vectors, run_setting
 from .resolution.spots import Cells, Peaks, record
 from .resolution.spread import SMOOTHING, Method, Spread, make_spread
@@ -36,14 +37,14 @@ from .views import Axis, MapView, PathView
 MARGIN = 0.08
 """How far (fraction of an axis' length) the fine grid goes beyond the view, for what the resolution carries in."""
 
-FARTHEST = 4.0
-"""Standard deviations in energy from beyond the slices that are still brought in."""
-
 CHUNK = 1 << 13
 """Modes whose intensity is worked out at a time: few enough to stay in the processor's cache."""
 
 ALIKE = 0.6
 """Modes of one point share a spot if their energies differ by less than this share of the spot's width in energy."""
+
+TRUE_SMOOTHING = 0.1
+"""Share of the resolution's covariance that the spots about draws keep where its true shapes are asked for."""
 
 SMALLEST_TOLERANCE = 0.002
 
@@ -89,6 +90,16 @@ class Sampling:
     across: int = 6
     coarse_points: int = 80
 
+    def with_true_shapes(self, draws: int) -> "Sampling":
+        """All deviations with their true shapes, by so many draws a mode, of maps and of paths (Monte Carlo only)."""
+        return replace(
+            self,
+            draws=max(self.draws, draws),
+            draws_per_mode=draws,
+            corrections=draws,
+            smoothing=TRUE_SMOOTHING,
+        )
+
     def finer(self) -> "Sampling":
         """About eight times the spots: a grid finer by half, twice the draws, less of the covariance in their spots."""
         return Sampling(
@@ -112,7 +123,7 @@ class _RunPlan:
     scan: Scan
     spread: Spread
     tile: Tile
-    window: tuple[float, float]
+    slices: Slices
 
 
 class Simulator:
@@ -139,6 +150,8 @@ class Simulator:
         """What does not depend on the model's parameters."""
         study = self.study
         if self.resolution == "gaussian-coarse":
+            if study.line != "gaussian":
+                raise StudyError(f"gaussian-coarse is for gaussian modes, not for a {study.line}; use gaussian")
             self.grid = tuple(_coarse_axis(axis, self.sampling.coarse_points) for axis in study.maps.axes)
         else:
             self.grid = tuple(_fine_axis(axis, study, self.sampling.zone_points) for axis in study.maps.axes)
@@ -166,20 +179,18 @@ class Simulator:
             scan,
             (self.grid[0], self.grid[1]),
             (edges[0], edges[-1]),
-            study.intrinsic_width,
+            study.gaussian_width,
             self.sampling.draws if self.sampling.corrections else 0,
             self.sampling.smoothing,
             self.sampling.components,
         )
-        beyond = FARTHEST * spread.widest[2]
-        window = (max(edges[0] - beyond, 1e-3), min(edges[-1] + beyond, 0.97 * run.ei))
+        slices = run_slices(study, number, spread.widest[2])
         sigmas = [float(np.hypot(w, step / 12**0.5)) for w, step in zip(spread.widest[:2], self._steps, strict=True)]
         pixels = [
             Bins.for_spots(axis.start - axis.width / 2, axis.width, axis.points, sigma)
             for axis, sigma in zip(study.maps.axes, sigmas, strict=True)
         ]
-        slices = Bins.for_spots(float(edges[0]), float(edges[1] - edges[0]), len(edges) - 1, spread.widest[2])
-        return _RunPlan(run, scan, spread, Tile(pixels[0], pixels[1], slices), window)
+        return _RunPlan(run, scan, spread, Tile(pixels[0], pixels[1], slices.bins), slices)
 
     def _heights(self, model: SpinModel) -> list[np.ndarray] | None:
         """Heights of the sites along the hidden direction of each twin, None if modes disperse along one."""
@@ -244,7 +255,7 @@ class Simulator:
         solver = self.solver(model)
         flat = self._flat[model]
         if flat is None:
-            scans, windows = [plan.scan for plan in self._plans], [plan.window for plan in self._plans]
+            scans, windows = [plan.scan for plan in self._plans], [plan.slices.crossed for plan in self._plans]
             seen = seen_modes(solver, values, self._layers(solver.model), scans, windows)
         else:
             tables = self._tables(solver, values, flat)
@@ -252,15 +263,15 @@ class Simulator:
             seen = [self._layered(tables, slopes, plan) for plan in self._plans]
         out = []
         for plan, peaks in zip(self._plans, seen, strict=True):
-            peaks = replace(peaks, weight=peaks.weight * self.study.intensity.factor(peaks.energy, plan.run.ei))
+            energy, gain = plan.slices.placed(peaks.energy)
+            peaks = replace(peaks, energy=energy, weight=peaks.weight * gain)
             if self.resolution == "gaussian-coarse":
                 shape = len(self.grid[0]), len(self.grid[1])
                 out.append(record_coarse(peaks, self._cells, shape, plan.spread, plan.tile))
                 continue
             buffer = plan.tile.empty()
             record(peaks, self._cells, plan.spread, plan.tile, self.sampling.corrections, buffer)
-            # differences of draws may leave a trace below zero
-            out.append(plan.tile.inner(buffer).double().clamp_min(0) / plan.tile.energy.width)
+            out.append(plan.slices.density(plan.tile.inner(buffer)))
         return torch.stack(out).numpy()
 
     # ---- modes that are flat along the hidden axis ----------------------------------------------------------------
@@ -296,10 +307,11 @@ class Simulator:
         parts = []
         for table, slope in zip(tables, slopes, strict=True):
             energies = table.bundles.energy.float()
-            for bundle, point in zip(*(t.split(CHUNK) for t in table.listed(*plan.window)), strict=True):
+            for bundle, point in zip(*(t.split(CHUNK) for t in table.listed(*plan.slices.modes)), strict=True):
                 energy, slope_x, slope_y = (t.index_select(0, bundle) for t in (energies, *slope))
                 x, y = (t.index_select(0, point) for t in (self._cells.x, self._cells.y))
-                weight = table.intensity(bundle, point, (x, y, plan.scan.hidden(x, y, energy)))
+                hidden = plan.scan.hidden(x, y, plan.slices.met(energy))
+                weight = table.intensity(bundle, point, (x, y, hidden))
                 number = table.bundles.mode.index_select(0, bundle)
                 parts.append(Peaks(point, number, energy, weight, slope_x, slope_y))
         return Peaks.joined(parts)
@@ -324,7 +336,9 @@ class Simulator:
         if model.name not in self._layered_grids:
             zone = _zone(np.array(self.study.maps.hidden_direction), model.supercell)
             step = zone / self.sampling.layers
-            ends = [plan.scan.hidden(self._x, self._y, torch.tensor(e)) for plan in self._plans for e in plan.window]
+            ends = [
+                plan.scan.hidden(self._x, self._y, torch.tensor(e)) for plan in self._plans for e in plan.slices.crossed
+            ]
             seen = torch.cat([end[end.isfinite()] for end in ends])
             low, high = np.floor(float(seen.min()) / step) - 1, np.ceil(float(seen.max()) / step) + 2
             twins = [(twin.matrix, twin.fraction) for twin in self.study.twins]

@@ -8,17 +8,18 @@ and in energy is integrated over pixels and energy bins as for maps. A band with
 whatever the box, since shares are counted in units of their sum over the box's points.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from .errors import StudyError
 from .resolution.landing import Bins, Spots, Tile
+from .resolution.lines import FASTEST, Slices, run_slices
 from .resolution.path_spread import SIDES, WHOLE, PathSpread, cut, make_path_spread, paired_draws
 from .resolution.setting import segment_axes
 from .resolution.spots import DRAWN, FAINT, WIDTH_OF_CELL
-from .simulate import FARTHEST, Simulator
+from .simulate import Simulator
 from .spinwave import ModeSolver, check_stable, s_perp
 
 BEYOND = 3.0
@@ -68,9 +69,9 @@ class _Cut:
 
     spread: PathSpread
     tile: Tile
+    slices: Slices
     norm: torch.Tensor
     draws: torch.Tensor
-    window: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -102,17 +103,16 @@ class PathSimulator(Simulator):
             self._grids.append(grid)
             self._cuts.append([self._cut(segment, run, grid) for run in range(len(self.study.runs))])
 
-    def _energies(self, run: int, beyond: float) -> tuple[float, float]:
+    def _energies(self, run: int) -> tuple[float, float]:
         edges = self.study.energy_edges[run]
-        top = 0.97 * self.study.runs[run].ei
-        return max(edges[0] - beyond, 1e-3), min(max(edges[-1] + beyond, edges[0] + 1e-2), top)
+        return max(edges[0], 1e-3), min(max(edges[-1], edges[0] + 1e-2), FASTEST * self.study.runs[run].ei)
 
     def _widths(self, segment: int) -> np.ndarray:
         """Largest standard deviations of any run along, across, along the normal (1/Å) and in energy (meV)."""
         length = self.study.path.segments[segment].length
         found = []
         for run in range(len(self.study.runs)):
-            low, high = self._energies(run, 0.0)
+            low, high = self._energies(run)
             spread = make_path_spread(
                 self.resolution if self.resolution == "none" else "gaussian",
                 self.study,
@@ -155,18 +155,17 @@ class PathSimulator(Simulator):
     def _cut(self, segment: int, run: int, grid: _Grid) -> _Cut:
         study, piece = self.study, self.study.path.segments[segment]
         sigma = self._widths(segment)
-        window = self._energies(run, FARTHEST * sigma[3])
-        spread = make_path_spread(self.resolution, study, run, segment, grid.along, grid.normal, window)
-        edges = study.energy_edges[run]
+        slices = run_slices(study, run, float(sigma[3]))
+        spread = make_path_spread(self.resolution, study, run, segment, grid.along, grid.normal, slices.seen)
         tile = Tile(
             Bins.for_spots(0.0, piece.width, piece.points, float(np.hypot(sigma[0], grid.steps[0] / 12**0.5))),
             ONE_BIN,
-            Bins.for_spots(float(edges[0]), float(edges[1] - edges[0]), len(edges) - 1, float(sigma[3])),
+            slices.bins,
         )
         draws = torch.zeros(2, 0, 0)
         if self.resolution == "montecarlo":
             draws = paired_draws(study, run, len(grid.q) * self.sampling.draws)
-        return _Cut(spread, tile, self._norm(spread, grid), draws, window)
+        return _Cut(spread, tile, slices, self._norm(spread, grid), draws)
 
     def _norm(self, spread: PathSpread, grid: _Grid) -> torch.Tensor:
         """Sum over the box's points, and both sides, of their shares, (n_along, nodes)."""
@@ -186,13 +185,11 @@ class PathSimulator(Simulator):
         runs = [[] for _ in self.study.runs]  # type: ignore[var-annotated]
         for grid, cuts in zip(self._grids, self._cuts, strict=True):
             modes = [self._modes(solver, values, grid, t.matrix, t.fraction) for t in self.study.twins]
-            for own, one, run in zip(runs, cuts, self.study.runs, strict=True):
+            for own, one in zip(runs, cuts, strict=True):
                 buffer = one.tile.empty()
                 for found in modes:
-                    weight = found.weight * self.study.intensity.factor(found.energy, run.ei)
-                    self._bring(grid, one, replace(found, weight=weight), buffer)
-                # differences of draws may leave a trace below zero
-                own.append(one.tile.inner(buffer).double().clamp_min(0) / one.tile.energy.width)
+                    self._bring(grid, one, found, buffer)
+                own.append(one.slices.density(one.tile.inner(buffer)))
         return torch.stack([torch.cat(own, 1) for own in runs]).numpy()
 
     def _modes(
@@ -221,17 +218,19 @@ class PathSimulator(Simulator):
 
     def _bring(self, grid: _Grid, one: _Cut, modes: _Modes, buffer: torch.Tensor) -> None:
         """Add the modes near a segment to a run's buffer."""
-        low, high = one.window
+        low, high = one.slices.modes
         inside = ((modes.energy > low) & (modes.energy < high)).nonzero()[:, 0]
         across, normal = (torch.as_tensor(a, dtype=torch.float32) for a in (grid.across, grid.normal))
         along = torch.as_tensor(grid.along, dtype=torch.float32)
         for part in inside.split(1 << 15):
             place, energy, slope = modes.along[part], modes.energy[part], modes.slope[part]
             beside = modes.normal[part]
-            centre = torch.stack([along[place], across[modes.across[part]], normal[beside], energy], 1)
+            laid, gain = one.slices.placed(energy)
+            strength = modes.weight[part] * gain
+            centre = torch.stack([along[place], across[modes.across[part]], normal[beside], laid], 1)
             for side in range(len(SIDES)):
                 rows, between = one.spread.rows(side, place, beside, energy)
-                weight = modes.weight[part] * one.spread.reach(rows, between) * grid.steps[0] / one.tile.x.width
+                weight = strength * one.spread.reach(rows, between) * grid.steps[0] / one.tile.x.width
                 weight = weight / self._norm_at(one, rows, between, place)
                 whole = one.spread.covariance(rows, between)
                 cell = _cell(whole, slope, grid.steps)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +113,10 @@ class Study(Magnet):
 
     Attributes
     ----------
+    intrinsic_width : float
+        Full width at half maximum of a mode in energy, meV.
+    line : str
+        The shape of a mode in energy, as in :class:`magnoscope.spinwave.Line`.
     layout_hash, physics_hash : str
         Of what fixes the layout (tiles, axes, classes) and of all that a simulation depends on.
     overlaps : tuple of Overlap
@@ -135,6 +140,12 @@ class Study(Magnet):
     overlaps: tuple[Overlap, ...] = ()
     intensity: Intensity = Intensity()
     coverage: bool = False
+    line: Literal["gaussian", "lorentzian", "oscillator"] = "gaussian"
+
+    @property
+    def gaussian_width(self) -> float:
+        """Width of a mode that is Gaussian, as the resolution is taken to be: all of it or nothing, FWHM, meV."""
+        return self.intrinsic_width if self.line == "gaussian" else 0.0
 
     @property
     def maps(self) -> MapView:

@@ -302,6 +302,45 @@ def test_units_kf_over_ki_temperature_and_width(run, square: Study, square_file,
     assert "width" in refuse("simulate", square_file, "near", "-o", other, "--width", "nan")
 
 
+def test_lines_of_modes(run, square_file, variant, refuse, tmp_path) -> None:
+    plain, other = tmp_path / "a.npy", tmp_path / "b.h5"
+    words = ["simulate", square_file, "near"]
+    assert run(*words, "-o", plain, "--width", 3).status == 0
+    told = run(*words, "-o", other, "--width", 3, "--line", "lorentzian", "--json").json
+    assert (told["line"], told["width_meV"]) == ("lorentzian", 3)
+    with h5py.File(other) as file:
+        assert (file.attrs["line"], file.attrs["width_meV"]) == ("lorentzian", 3)
+    said = variant(("[[runs]]", 'line = "lorentzian"\nintrinsic_width = 3.0\n[[runs]]'))
+    same = tmp_path / "c.npy"
+    assert run("simulate", said, "near", "-o", same).status == 0
+    # another shape of the same width; the same however it is said
+    lorentzian = np.load(same)
+    with h5py.File(other) as file:
+        np.testing.assert_array_equal(file["signal"][0, 1], lorentzian[:, 12:])
+    assert not np.allclose(np.load(plain), lorentzian, rtol=0.02, equal_nan=True)
+    assert run("simulate", said, "near", "-o", same, "--line", "gaussian").status == 0
+    np.testing.assert_array_equal(np.load(same), np.load(plain))
+    assert "gaussian', 'lorentzian', 'oscillator'" in refuse(*words, "-o", same, "--line", "square")
+    assert "an oscillator needs a width" in refuse(*words, "-o", same, "--line", "oscillator", "--width", 0)
+    coarse = ["--line", "oscillator", "--resolution", "gaussian-coarse"]
+    assert "is for gaussian modes" in refuse(*words, "-o", same, *coarse)
+
+
+def test_true_shapes(run, square_file, refuse, tmp_path) -> None:
+    first, second = tmp_path / "a.npy", tmp_path / "b.npy"
+    words = ["simulate", square_file, "near", "--resolution", "montecarlo"]
+    assert run(*words, "-o", first).status == 0
+    assert run(*words, "-o", second, "--true-shapes", 4).status == 0
+    pulse, true = np.load(first), np.load(second)
+    away = np.linalg.norm(true - pulse) / np.linalg.norm(pulse)
+    assert 0 < away < 0.1
+    assert true.sum() == pytest.approx(pulse.sum(), rel=0.01)
+    assert "give 1 to 75" in refuse(*words, "-o", second, "--true-shapes", 0)
+    assert "fewer --zone-points" in refuse(*words, "-o", second, "--true-shapes", 4, "--zone-points", 200)
+    assert "--tolerance chooses" in refuse(*words, "-o", second, "--true-shapes", 4, "--tolerance", 0.05)
+    assert "is for --resolution montecarlo" in refuse(*words[:3], "-o", second, "--true-shapes", 4)
+
+
 @pytest.mark.parametrize("method", ["none", "gaussian", "montecarlo"])
 def test_resolution_keeps_the_intensity(run, square_file: Path, tmp_path: Path, method: str) -> None:
     path = tmp_path / "a.npy"

@@ -76,6 +76,16 @@ CASES: dict[str, tuple[str, str, str]] = {
         "sample_size_mm = [10, 10, 10]\n@@intrinsic_width = -1",
         "instrument.intrinsic_width: must be greater than or equal to 0, not -1",
     ),
+    "line of no known shape": (
+        "[instrument]",
+        '[instrument]\n@@line = "square"',
+        "instrument.line: must be 'gaussian', 'lorentzian' or 'oscillator', not 'square'",
+    ),
+    "oscillator without damping": (
+        "[instrument]",
+        '@@[instrument]\nline = "oscillator"\nintrinsic_width = 0',
+        'instrument: `line = "oscillator"` needs an `intrinsic_width` above 0',
+    ),
     "half a pixel": ("points = 12", "@@points = 12.5", "view.axes.1.points: must be a valid integer"),
     "one pixel": ("points = 12", "@@points = 1", "view.axes.1.points: must be greater than or equal to 2"),
     "negative length": ("a = 4.0", "@@a = -4.0", "lattice.a: must be greater than or equal to 0.1, not -4.0"),

@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +28,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+class Shape(StrEnum):
+    """Shapes of a mode in energy."""
+
+    gaussian = "gaussian"
+    lorentzian = "lorentzian"
+    oscillator = "oscillator"
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study that ships, or a .toml file.")]

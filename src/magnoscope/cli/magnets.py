@@ -2,12 +2,13 @@
 
 import sys
 from dataclasses import replace
-from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
@@ -22,6 +23,7 @@ from .common import (
     Json,
     SeedOption,
     SetOption,
+    Shape,
     StudyArgument,
     TemperatureOption,
     app,
@@ -34,14 +36,6 @@ from .waves import ModelArgument
 
 MOST_POINTS = 2000
 """Points an axis of a powder average may have."""
-
-
-class Shape(StrEnum):
-    """Shapes of a mode in energy."""
-
-    gaussian = "gaussian"
-    lorentzian = "lorentzian"
-    oscillator = "oscillator"
 
 
 @app.command()
@@ -123,6 +117,30 @@ def _as_json(check: StructureCheck) -> dict[str, object]:
     return out
 
 
+def _energy_edges(
+    solver: ModeSolver, values: NDArray[np.float64], low: float, high: float | None, points: int
+) -> NDArray[np.float64]:
+    """Edges of the energy bins of a powder, meV; up to a little above all modes if not told."""
+    if high is None:
+        high = 1.1 * float(solver.solve(values, zone_grid(solver.model)).energies.max())
+    if not (low < high < float("inf")):
+        raise StudyError(f"--energy-from {low:g} --energy-to {high:g} is no range; give numbers that rise")
+    return np.linspace(low, high, points + 1)
+
+
+EnergyTo = Annotated[
+    float | None,
+    typer.Option("--energy-to", help="Highest energy transfer, meV; a little above all modes if not given."),
+]
+PowderWidth = Annotated[
+    float | None,
+    typer.Option("--width", help="Full width at half maximum of a mode, meV; 3 % of the range if not given."),
+]
+Settled = Annotated[
+    float, typer.Option("--tolerance", help="Relative change allowed in the last doubling of the directions.")
+]
+
+
 @app.command()
 def powder(
     study: StudyArgument,
@@ -133,20 +151,12 @@ def powder(
     q_to: Annotated[float, typer.Option("--q-to", help="Largest |Q|, 1/Å.")] = 3.0,
     q_points: Annotated[int, typer.Option("--q-points", min=2, max=MOST_POINTS, help="Number of |Q|.")] = 60,
     energy_from: Annotated[float, typer.Option("--energy-from", help="Lowest energy transfer, meV.")] = 0.0,
-    energy_to: Annotated[
-        float | None,
-        typer.Option("--energy-to", help="Highest energy transfer, meV; a little above all modes if not given."),
-    ] = None,
+    energy_to: EnergyTo = None,
     energy_points: Annotated[int, typer.Option("--energy-points", min=1, max=MOST_POINTS, help="Energy bins.")] = 100,
-    width: Annotated[
-        float | None,
-        typer.Option("--width", help="Full width at half maximum of a mode, meV; 3 % of the range if not given."),
-    ] = None,
+    width: PowderWidth = None,
     line: Annotated[Shape, typer.Option("--line", help="Shape of a mode in energy.")] = Shape.gaussian,
     temperature: TemperatureOption = 0.0,
-    tolerance: Annotated[
-        float, typer.Option("--tolerance", help="Relative change allowed in the last doubling of the directions.")
-    ] = 0.02,
+    tolerance: Settled = 0.02,
     form_factor: Annotated[bool, typer.Option("--form-factor/--no-form-factor", help="With form factors.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -160,27 +170,16 @@ def powder(
     writable(output, ".h5", *FIGURES)
     if not (0 < q_from < q_to < float("inf")):
         raise StudyError(f"--q-from {q_from:g} --q-to {q_to:g} is no range of |Q|; give two positive numbers that rise")
+    lengths = np.linspace(q_from, q_to, q_points)
     solver = ModeSolver(spin_model)
     require_minimum(solver, values)
-    if energy_to is None:
-        energy_to = 1.1 * float(solver.solve(values, zone_grid(spin_model)).energies.max())
-    if not (energy_from < energy_to < float("inf")):
-        raise StudyError(f"--energy-from {energy_from:g} --energy-to {energy_to:g} is no range; give numbers that rise")
-    edges = np.linspace(energy_from, energy_to, energy_points + 1)
-    shape = Line(0.03 * (energy_to - energy_from) if width is None else width, line.value)
-    lengths = np.linspace(q_from, q_to, q_points)
+    edges = _energy_edges(solver, values, energy_from, energy_to, energy_points)
+    shape = Line(0.03 * float(edges[-1] - edges[0]) if width is None else width, line.value)
     with Progress(console=Console(file=sys.stderr), disable=as_json or not sys.stderr.isatty()) as bar:
         task = bar.add_task("|Q|", total=len(lengths))
-        spectrum = powder_spectrum(
-            solver,
-            values,
-            lengths,
-            edges,
-            shape,
-            temperature,
-            tolerance,
-            include_form_factor=form_factor,
-            progress=lambda done, _: bar.update(task, completed=done),
+        average = partial(powder_spectrum, progress=lambda done, _: bar.update(task, completed=done))
+        spectrum = average(
+            solver, values, lengths, edges, shape, temperature, tolerance, include_form_factor=form_factor
         )
     about = {f"parameter_{p.name}": float(v) for p, v in zip(spin_model.parameters, values, strict=True)}
     if output.suffix == ".h5":

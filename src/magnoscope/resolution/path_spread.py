@@ -76,7 +76,7 @@ class PathSpread:
     maps : (sides, n_along, n_normal, NODES, 4, n_deviations) float32
         From deviations to what is recorded less what is true; no deviations but in the Monte Carlo method.
     intrinsic : float
-        Variance of a mode in energy, which no draw replaces, meV^2; part of ``full``.
+        Variance of a Gaussian mode in energy, which no draw replaces, meV^2; part of ``full``.
     """
 
     low: float
@@ -141,7 +141,7 @@ def make_path_spread(
     # the largest energy transfer at which the crystal can be turned to it
     most = ENERGY_PER_K2 * (2 * wavevector(ei) * np.hypot(q[..., 0], q[..., 1]) - (q**2).sum(-1))
     used = np.minimum(nodes, most - 1e-9 * (1 + np.abs(most)))
-    intrinsic = (study.intrinsic_width / FWHM_PER_SIGMA) ** 2
+    intrinsic = (study.gaussian_width / FWHM_PER_SIGMA) ** 2
     full, reached, maps = [], [], []
     for side in SIDES:
         turned = rotation.q_spectrometer(hkl, used, side)

@@ -158,34 +158,19 @@ def make_spread(
     components : int
         Gaussians that make up the moderator's pulse (Monte Carlo only).
     """
-    x, y = (g.ravel() for g in np.meshgrid(*grid, indexing="ij"))
     low, high = energies[0], min(energies[1], 0.97 * setting.ei)
     centre, scale = (low + high) / 2, (high - low) / 2
     nodes = np.cos(np.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1))
-    to_view = np.eye(4)
-    to_view[:3, :3] = np.linalg.inv(scan.view).T
     draws = draws if method == "montecarlo" else 0
     mixture = pulse_mixture(setting, components) if method == "montecarlo" else NORMAL
     pairs = _paired_deviations(setting, mixture, (len(grid[0]), len(grid[1])), draws, seed)
-    variances = setting.variances()
-    pulse = np.zeros((len(nodes), len(x), 3))
-    shifts = np.zeros((len(nodes), len(x), draws, 2, 3))
-    full, kept = np.zeros((2, len(nodes), len(x), 3, 3))
-    for number, node in enumerate(nodes):
-        energy = np.full(len(x), centre + scale * node)
-        if method != "none":
-            q = _reachable(scan, x, y, energy)
-            # a mode at the true point is recorded where the spectrometer believes it: true less deviation
-            m = (to_view @ linear_map(setting, q, energy))[:, SHOWN]
-            full[number] = (m * variances) @ np.swapaxes(m, 1, 2)
-            pulse[number] = -m[:, :, 0] * np.sqrt(variances[0])
-        kept[number] = smoothing * full[number]
-        if draws:
-            shifts[number] = -np.sqrt(1 - smoothing) * np.einsum("nij,sdnj->ndsi", m[..., :TIME_BIN], pairs)
-            undrawn = m[..., TIME_BIN:]
-            kept[number] += (1 - smoothing) * (undrawn * variances[TIME_BIN:]) @ np.swapaxes(undrawn, 1, 2)
-        for covariances in (full, kept):
-            covariances[number, :, 2, 2] += (intrinsic_width / FWHM_PER_SIGMA) ** 2
+    maps = [np.zeros((len(grid[0]) * len(grid[1]), 3, len(setting.names)))] * len(nodes)
+    if method != "none":
+        maps = [_maps(setting, scan, grid, centre + scale * node) for node in nodes]
+    each = [_moments(setting, m, pairs, smoothing) for m in maps]
+    full, kept, pulse, shifts = (np.stack(part) for part in zip(*each, strict=True))
+    for covariances in (full, kept):
+        covariances[:, :, 2, 2] += (intrinsic_width / FWHM_PER_SIGMA) ** 2
     widest = np.sqrt(full[..., [0, 1, 2], [0, 1, 2]].max((0, 1)))
     upper = (..., [0, 0, 1, 0, 1, 2], [0, 1, 1, 2, 2, 2])
     return Spread(
@@ -198,6 +183,33 @@ def make_spread(
         scale=scale,
         widest=(float(widest[0]), float(widest[1]), float(widest[2])),
     )
+
+
+def _maps(
+    setting: Setting, scan: Scan, grid: tuple[NDArray[np.float64], NDArray[np.float64]], energy: float
+) -> NDArray[np.float64]:
+    """From deviations to those of what the view shows, (n_points, 3, n_deviations), at the points of a grid."""
+    x, y = (g.ravel() for g in np.meshgrid(*grid, indexing="ij"))
+    to_view = np.eye(4)
+    to_view[:3, :3] = np.linalg.inv(scan.view).T
+    transfer = np.full(len(x), energy)
+    return (to_view @ linear_map(setting, _reachable(scan, x, y, transfer), transfer))[:, SHOWN]
+
+
+def _moments(
+    setting: Setting, maps: NDArray[np.float64], pairs: NDArray[np.float64], smoothing: float
+) -> tuple[NDArray[np.float64], ...]:
+    """At one energy transfer: covariance, that of the spots about draws, displacements by the pulse and by draws."""
+    variances = setting.variances()
+    full = (maps * variances) @ np.swapaxes(maps, 1, 2)
+    undrawn = maps[..., TIME_BIN:]
+    kept = smoothing * full
+    if pairs.shape[1]:
+        kept += (1 - smoothing) * (undrawn * variances[TIME_BIN:]) @ np.swapaxes(undrawn, 1, 2)
+    # a mode at the true point is recorded where the spectrometer believes it: true less deviation
+    pulse = -maps[:, :, 0] * np.sqrt(variances[0])
+    shifts = -np.sqrt(1 - smoothing) * np.einsum("nij,sdnj->ndsi", maps[..., :TIME_BIN], pairs)
+    return full, kept, pulse, shifts
 
 
 def _polynomials(nodes: NDArray[np.float64], values: NDArray[np.float64]) -> torch.Tensor:

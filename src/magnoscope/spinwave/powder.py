@@ -120,27 +120,30 @@ def powder_spectrum(
         points = length * sphere(count) @ to_rlu
         return summed_modes(solver, values, points, edges, line, temperature, include_form_factor).mean(0)
 
-    rows, changes, directions = [], [], []
+    found = []
     for number, length in enumerate(q):
-        count, before = FIRST, average(length, FIRST)
-        while True:
-            count *= 2
-            after = average(length, count)
-            size = float(np.linalg.norm(after))
-            change = float(np.linalg.norm(after - before)) / size if size else 0.0
-            if change <= tolerance:
-                break
-            if 2 * count > most_directions:
-                raise StudyError(
-                    f"the powder average at |Q| = {length:g} 1/Å still changes by {100 * change:.2g} % at {count} "
-                    "directions; allow a larger tolerance, a wider line or wider bins of energy"
-                )
-            before = after
-        rows.append(after)
-        changes.append(change)
-        directions.append(count)
+        found.append(_settled(lambda count, q=length: average(q, count), length, tolerance, most_directions))
         if progress is not None:
             progress(number + 1, len(q))
-    return PowderSpectrum(
-        solver.model.name, q, edges, np.array(rows), np.array(changes), np.array(directions), temperature
-    )
+    rows, changes, directions = (np.array(part) for part in zip(*found, strict=True))
+    return PowderSpectrum(solver.model.name, q, edges, rows, changes, directions, temperature)
+
+
+def _settled(
+    average: Callable[[int], NDArray[np.float64]], length: float, tolerance: float, most: int
+) -> tuple[NDArray[np.float64], float, int]:
+    """A spectrum at one |Q| (1/Å), what the last doubling of its directions changed, and their number in the end."""
+    count, before = FIRST, average(FIRST)
+    while True:
+        count *= 2
+        after = average(count)
+        size = float(np.linalg.norm(after))
+        change = float(np.linalg.norm(after - before)) / size if size else 0.0
+        if change <= tolerance:
+            return after, change, count
+        if 2 * count > most:
+            raise StudyError(
+                f"the powder average at |Q| = {length:g} 1/Å still changes by {100 * change:.2g} % at {count} "
+                "directions; allow a larger tolerance, a wider line or wider bins of energy"
+            )
+        before = after

@@ -228,6 +228,7 @@ def _build(file: StudyFile, tables: dict[str, object], folder: Path) -> Study:
         overlaps=build_overlaps(file.overlaps, magnet["models"]),
         intensity=Intensity(**{k: v for k, v in file.intensity.model_dump().items() if v is not None}),
         coverage=file.instrument.coverage,
+        line=file.instrument.line,
     )
 
 

@@ -38,6 +38,7 @@ class InstrumentTable(Table):
     """The spectrometer, by the name of one that ships or the path of an instrument file, and the sample in it.
 
     `sample_axes` are the directions (r.l.u.) of the sample's first axis and one in the plane of its first and second;
+    `intrinsic_width` (full width at half maximum, meV) and `line` are those of a mode in energy;
     `mosaic` is a full width at half maximum in degrees, or three, about u, across it in the horizontal, and upwards;
     with `coverage` only those pixels are valid that the instrument's banks see.
     """
@@ -49,7 +50,14 @@ class InstrumentTable(Table):
     sample_axes: Annotated[list[Direction], Field(min_length=2, max_length=2)] | None = None
     mosaic: Annotated[list[float], BeforeValidator(_mosaic)] = [0.0, 0.0, 0.0]
     intrinsic_width: Annotated[float, Field(ge=0, le=100)] = 0.1
+    line: Literal["gaussian", "lorentzian", "oscillator"] = "gaussian"
     coverage: bool = False
+
+    @model_validator(mode="after")
+    def _damped(self) -> "InstrumentTable":
+        if self.line == "oscillator" and self.intrinsic_width == 0:
+            raise ValueError('`line = "oscillator"` needs an `intrinsic_width` above 0')
+        return self
 
 
 class IntensityTable(Table):
