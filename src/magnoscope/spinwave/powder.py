@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -122,7 +123,7 @@ def powder_spectrum(
 
     found = []
     for number, length in enumerate(q):
-        found.append(_settled(lambda count, q=length: average(q, count), length, tolerance, most_directions))
+        found.append(_settled(partial(average, length), length, tolerance, most_directions))
         if progress is not None:
             progress(number + 1, len(q))
     rows, changes, directions = (np.array(part) for part in zip(*found, strict=True))
