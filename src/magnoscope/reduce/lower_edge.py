@@ -23,6 +23,8 @@ SIDE = 2
 """Pixels are averaged by so many along each axis of Q: less noise, and spin waves are wider than that."""
 ENERGIES, LENGTHS, FEWEST_IN_CELL = 10, 4, 50
 """Cells: at most so many along energy transfer, and along |Q| where so many blocks are left to each."""
+LOW = 0.3
+"""Quantile of a cell's intensities at which the search for its lower edge starts."""
 ROUNDS = 40
 BEYOND_DOUBT = 2.0
 """A background with more terms must foretell left-out pixels better by so many standard errors."""
@@ -164,11 +166,13 @@ def fit(blocks: Blocks, design: NDArray[np.float64], cells: int | None = None) -
     count = int(blocks.cells.max()) + 1 if cells is None else cells
     weighted = design / blocks.noise[:, None] ** 2
     inverse = _inverse(weighted.T @ design)
-    coefficients = np.zeros(design.shape[1])
-    coefficients[0] = np.quantile(blocks.signal, 0.3)
+    # from a low intensity of each cell: with little noise, few steps lead far away from where they start
+    low = [np.quantile(blocks.signal[blocks.cells == cell], LOW) for cell in np.unique(blocks.cells)]
+    lowest = np.asarray(low)[np.unique(blocks.cells, return_inverse=True)[1]]
+    coefficients = _inverse(design.T @ design) @ (design.T @ lowest)
     shortest = NARROWEST * float(np.median(blocks.noise))
     size = np.bincount(blocks.cells, minlength=count)
-    start = max(float(blocks.signal.mean() - coefficients[0]), shortest)
+    start = max(float((blocks.signal - design @ coefficients).mean()), shortest)
     edge = Edge(coefficients, inverse, np.full(count, 0.5), np.full(count, start))
     for _ in range(ROUNDS):
         _, with_waves, waves = expect(blocks, design @ edge.coefficients, edge)
