@@ -200,6 +200,36 @@ def cut(
     )
 
 
+def telling_cuts(spectrum: Spectrum, matches: Mapping[str, BestMatch]) -> tuple[Cut, ...]:
+    """Where the candidates differ most: along each axis of Q, the diagonal of maps, and energy."""
+    view = spectrum.study.view
+    axes = (*(a.name for a in view.axes), "diagonal", "energy") if isinstance(view, MapView) else ("path", "energy")
+    out = []
+    for name in axes:
+        try:
+            out.append(cut(spectrum, matches, name))
+        except SpectrumError:
+            # too few pixels to compare anywhere
+            continue
+    return tuple(out)
+
+
+def cut_ranges(study: Study, along: str, ei: float) -> dict[str, tuple[float, float, str]]:
+    """Of each axis that a cut averages over, from where to where there are pixels, and in which unit.
+
+    Raises
+    ------
+    SpectrumError
+        If there is no such axis or run.
+    """
+    others, runs = check_cut(study, along, ei)
+    out = {}
+    for name, axis in _coordinates(study, runs[0], others).items():
+        low, high = axis.positions[0] - axis.widths[0] / 2, axis.positions[-1] + axis.widths[-1] / 2
+        out[name] = float(low), float(high), axis.unit
+    return out
+
+
 def check_cut(
     study: Study, along: str, ei: float | None = None, at: Mapping[str, tuple[float, float]] | None = None
 ) -> tuple[tuple[str, ...], list[int]]:

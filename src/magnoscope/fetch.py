@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,12 @@ def fetch(
         report(f"writing {paths[key]}")
         _save(array, paths[key])
     return paths
+
+
+def shipped_example(name: str) -> Path | None:
+    """The simulated image that ships with a study, None if there is none."""
+    path = Path(str(resources.files("magnoscope.studies") / f"{name}-example.npy"))
+    return path if path.exists() else None
 
 
 def find_measurement(name: str, downloads: Downloads | None = None, folder: Path | None = None) -> Path | None:

@@ -22,6 +22,11 @@ MISSING = "#d9d9d9"
 """Grey of pixels without a detector."""
 
 
+def literal(text: str) -> str:
+    """Text of a file (a title, a name) as it stands there: dollar signs in it are no formulas."""
+    return text.replace("$", r"\$")
+
+
 def _colour_map() -> matplotlib.colors.Colormap:
     return matplotlib.colormaps["viridis"].with_extremes(bad=MISSING)
 
@@ -49,7 +54,7 @@ def draw_image(axes: Axes, tiles: NDArray[np.float64], spectrum: Spectrum, title
     axes.set_xticks([(s + 0.5) * ny for s in range(number)], [f"{m:.2f}" for m in middles], fontsize=7)
     axes.set_xlabel("energy transfer / Ei")
     axes.set_ylabel("Ei (meV)")
-    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_title(literal(title), fontsize=10, loc="left")
 
 
 def _draw_tile(axes: Axes, tile: NDArray[np.float64], spectrum: Spectrum, r: int, top: float) -> AxesImage:
@@ -67,11 +72,11 @@ def _draw_tile(axes: Axes, tile: NDArray[np.float64], spectrum: Spectrum, r: int
     )
     for edge, place, line in ((columns, axes.set_xticks, axes.axvline), (rows, axes.set_yticks, axes.axhline)):
         if edge.ticks:
-            place([at for at, _ in edge.ticks], [name for _, name in edge.ticks])
+            place([at for at, _ in edge.ticks], [literal(name) for _, name in edge.ticks])
             for at, _ in edge.ticks[1:-1]:
                 line(at, color="white", lw=0.6)
-    axes.set_xlabel(columns.label)
-    axes.set_ylabel(rows.label)
+    axes.set_xlabel(literal(columns.label))
+    axes.set_ylabel(literal(rows.label))
     return shown
 
 
@@ -141,7 +146,7 @@ def _side_by_side(
             draw_image(figure.add_subplot(grid[0, column]), values, spectrum, title)
     for row, (r, t) in enumerate(chosen, int(overview)):
         _draw_tiles(figure, [figure.add_subplot(grid[row, c]) for c in range(columns)], panels, spectrum, r, t)
-    figure.suptitle(f"{spectrum.study.title}\n{said}", fontsize=10, wrap=True)
+    figure.suptitle(literal(f"{spectrum.study.title}\n{said}"), fontsize=10, wrap=True)
     return figure
 
 
@@ -166,7 +171,7 @@ def _draw_tiles(
     for number, (axis, (title, tiles)) in enumerate(zip(axes, panels, strict=True)):
         shown = _draw_tile(axis, tiles[r, t], spectrum, r, top)
         where = f"Ei {study.runs[r].ei:g}" if whole else f"Ei {study.runs[r].ei:g}: {low:.1f} to {high:.1f} meV"
-        axis.set_title(f"{title if whole else title.split(':')[0]}, {where}", fontsize=9)
+        axis.set_title(literal(f"{title if whole else title.split(':')[0]}, {where}"), fontsize=9)
         if number == len(axes) - 1:
             figure.colorbar(shown, ax=axis, label="intensity")
 
@@ -185,7 +190,7 @@ def plot_explanation(explanation: Explanation, number: int = 12) -> Figure:
     image = to_image(shares)
     colours = matplotlib.colormaps["PuOr_r"].with_extremes(bad=MISSING)
     drawn = axes.imshow(image, cmap=colours, vmin=-top, vmax=top, interpolation="nearest", aspect="auto")
-    axes.set_title(f"evidence for {explanation.name} ({explanation.method})", fontsize=10, loc="left")
+    axes.set_title(literal(f"evidence for {explanation.name} ({explanation.method})"), fontsize=10, loc="left")
     axes.set_xticks([])
     axes.set_yticks([])
     figure.colorbar(drawn, ax=axes, label="share")
@@ -198,12 +203,9 @@ def plot_explanation(explanation: Explanation, number: int = 12) -> Figure:
     sizes = [explanation.shares[r, s] for r, s in order]
     axes.barh(names[::-1], sizes[::-1], color=["#b35806" if x > 0 else "#542788" for x in sizes[::-1]])
     axes.axvline(0, color="black", lw=0.6)
-    axes.set_xlabel(f"share of the evidence (positive: for {explanation.name})")
-    figure.suptitle(
-        f"{study.title}\nlog-odds of {explanation.name}: {explanation.margin:.2f}; with every slice neutral "
-        f"{explanation.neutral:.2f}",
-        fontsize=10,
-    )
+    axes.set_xlabel(literal(f"share of the evidence (positive: for {explanation.name})"))
+    said = f"log-odds of {explanation.name}: {explanation.margin:.2f}; with every slice neutral {explanation.neutral:.2f}"
+    figure.suptitle(literal(f"{study.title}\n{said}"), fontsize=10)
     return figure
 
 
@@ -219,7 +221,7 @@ def plot_spectrum(spectrum: Spectrum, title: str = "") -> Figure:
     for r, scale in enumerate(run_scale(spectrum)):
         axes = figure.add_subplot(runs, 1, r + 1)
         shown = _draw_tile(axes, values[r, 0], spectrum, r, scale)
-        axes.set_title(f"{title or spectrum.study.title}, Ei {spectrum.study.runs[r].ei:g} meV", fontsize=9)
+        axes.set_title(literal(f"{title or spectrum.study.title}, Ei {spectrum.study.runs[r].ei:g} meV"), fontsize=9)
         figure.colorbar(shown, ax=axes, label="intensity")
     return figure
 
@@ -256,6 +258,6 @@ def plot_powder(spectrum: PowderSpectrum) -> Figure:
     )
     axes.set_xlabel("|Q| (1/Å)")
     axes.set_ylabel("energy transfer (meV)")
-    axes.set_title(f"{spectrum.model}, powder, {spectrum.temperature:g} K", fontsize=10, loc="left")
+    axes.set_title(literal(f"{spectrum.model}, powder, {spectrum.temperature:g} K"), fontsize=10, loc="left")
     figure.colorbar(shown, ax=axes, label="S_perp (1/meV per magnetic cell)")
     return figure

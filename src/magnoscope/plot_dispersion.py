@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .dispersion import Dispersion, Path
+from .plot import literal
 
 ENERGIES = 400
 """Points of the energy axis."""
@@ -33,11 +34,11 @@ def plot_dispersion(path: Path, found: Dispersion, width: float | None = None, t
     axes.plot(path.distance, found.energies, color="white", lw=0.6, alpha=0.7)
     for tick in path.ticks[1:-1]:
         axes.axvline(tick, color="white", lw=0.5, alpha=0.5)
-    axes.set_xticks(path.ticks, path.labels)
+    axes.set_xticks(path.ticks, [literal(name) for name in path.labels])
     axes.set_xlim(path.distance[0], path.distance[-1])
     axes.set_ylim(0, top)
     axes.set_xlabel("Q (r.l.u.)")
     axes.set_ylabel("energy (meV)")
-    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_title(literal(title), fontsize=10, loc="left")
     figure.colorbar(image, ax=axes, label=f"$S_\\perp$ per meV, width {width:.3g} meV")
     return figure

@@ -16,8 +16,7 @@ from ..simulate import Simulator
 from ..spectrum import Spectrum
 from ..studies import default_study, load_study
 from ..study import Study
-from ..trust.best_match import BestMatch, best_match
-from ..trust.match import match
+from ..trust.best_match import BestMatch, best_match, match_at
 from ..verdict import classify as classify_spectrum
 from .common import FIGURES, Json, StudyOption, app, parse_settings, print_json, writable
 from .judge import ImageArgument, MaskOption, WeightsOption
@@ -68,13 +67,7 @@ def shown_matches(
     matches of the verdict, or are at the reference values where no weights ship for the study.
     """
     study, simulator, said = spectrum.study, Simulator(spectrum.study), None
-    found = {}
-    for name, own in changes.items():
-        model = study.model(name)
-        values = model.values(own)
-        names = [p.name for p in model.parameters]
-        parameters = dict(zip(names, map(float, values), strict=True))
-        found[name] = BestMatch(name, parameters, match(spectrum, simulator.signal(name, values)))
+    found = {name: match_at(simulator, spectrum, name, own) for name, own in changes.items()}
     if len(found) < len(study.classes):
         try:
             verdict = classify_spectrum(spectrum, weights, simulator)

@@ -1,7 +1,6 @@
 """The main job: fetch, classify, demo."""
 
 import time
-from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
@@ -9,11 +8,10 @@ import typer
 
 from ..errors import DataError
 from ..fetch import fetch as fetch_files
-from ..fetch import find_measurement
+from ..fetch import find_measurement, shipped_example
 from ..io.images import read_spectrum
 from ..plot import plot_verdict, save_figure
 from ..studies import default_study, load_study
-from ..study import Study
 from ..verdict import Verdict
 from ..verdict import classify as classify_spectrum
 from .common import FIGURES, Json, StudyArgument, StudyOption, app, print_json, writable
@@ -82,11 +80,6 @@ def print_verdict(verdict: Verdict) -> None:
         print(f"warning: {verdict.warning}")
 
 
-def _example(study: Study) -> Path | None:
-    path = Path(str(resources.files("magnoscope.studies") / f"{study.name}-example.npy"))
-    return path if path.exists() else None
-
-
 @app.command()
 def demo(
     study: StudyOption = None,
@@ -98,7 +91,7 @@ def demo(
     found = load_study(study or default_study())
     writable(output, *FIGURES)
     real = find_measurement(found.name, found.downloads)
-    path = real or _example(found)
+    path = real or shipped_example(found.name)
     if path is None:
         raise DataError(f"there is no measurement of {found.name}; `magnoscope fetch {found.name}` downloads one")
     source = (

@@ -8,15 +8,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..cuts import Cut, cut
-from ..errors import SpectrumError
+from ..cuts import Cut, telling_cuts
 from ..estimate import Comparison
 from ..explain import Explanation, explain
 from ..spectrum import Spectrum
 from ..study import Study
 from ..trust.weights import Weights
 from ..verdict import Verdict, classify
-from ..views import MapView
 
 LIBRARIES = ("magnoscope", "torch", "numpy", "scipy", "matplotlib", "h5py", "periodictable", "gemmi", "spglib")
 OURS = (
@@ -127,7 +125,7 @@ def make_report(
     return Report(
         verdict=verdict,
         explanation=explanation,
-        cuts=_cuts(verdict),
+        cuts=telling_cuts(spectrum, verdict.matches),
         comparison=comparison,
         card=weights.card,
         promised=weights.calibration.coverage,
@@ -137,20 +135,6 @@ def make_report(
         versions=versions(),
         citations=citations(study, comparison is not None),
     )
-
-
-def _cuts(verdict: Verdict) -> tuple[Cut, ...]:
-    """Where the candidates differ most: along each axis of Q, the diagonal of maps, and energy."""
-    view = verdict.spectrum.study.view
-    axes = (*(a.name for a in view.axes), "diagonal", "energy") if isinstance(view, MapView) else ("path", "energy")
-    out = []
-    for name in axes:
-        try:
-            out.append(cut(verdict.spectrum, verdict.matches, name))
-        except SpectrumError:
-            # too few pixels to compare anywhere
-            continue
-    return tuple(out)
 
 
 def versions() -> dict[str, str]:

@@ -6,15 +6,15 @@ import json
 import os
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import jinja2
-import matplotlib
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from ..errors import MagnoscopeError
 from ..plot import plot_explanation, plot_fits, plot_verdict
 from ..plot_cuts import plot_cuts
+from ..verdict import Verdict
 from .content import Report
 
 DPI = 100
@@ -30,23 +30,46 @@ def render(report: Report) -> str:
     MagnoscopeError
         If a figure cannot be drawn.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    text = (resources.files(__package__) / "page.html").read_text("utf-8")
     study = report.verdict.spectrum.study
     tiles = study.view.as_tiles(report.verdict.spectrum.valid)
-    return environment.from_string(text).render(
+    return _template("page.html").render(
+        _of_verdict(report.verdict, report.promised),
         report=report,
-        verdict=report.verdict,
         study=study,
-        order=sorted(study.classes, key=lambda name: -report.verdict.scores[name]),
         shares=[] if report.explanation is None else report.explanation.as_dict()["slices"][:SHARES],
         ratios=[] if report.comparison is None else report.comparison.as_dict()["slices"][:SHARES],
         missing=1 - float(tiles.mean()),
         figures=_figures(report),
         card=json.dumps(report.card, indent=2, ensure_ascii=False),
     )
+
+
+def render_verdict(verdict: Verdict, promised: float) -> str:
+    """A verdict as a piece of HTML: trust first, then classes with their scores, and what these mean.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    promised : float
+        Coverage of the label sets.
+    """
+    return _template("verdict.html").render(_of_verdict(verdict, promised))
+
+
+def _of_verdict(verdict: Verdict, promised: float) -> dict[str, Any]:
+    order = sorted(verdict.scores, key=lambda name: -verdict.scores[name])
+    return {"verdict": verdict, "promised": promised, "order": order}
+
+
+def _template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda found: (resources.files(__package__) / found).read_text("utf-8")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
 
 
 def write_report(report: Report, path: Path) -> None:
@@ -70,24 +93,18 @@ def write_report(report: Report, path: Path) -> None:
 
 def _figures(report: Report) -> dict[str, str]:
     """Of each figure its data URI."""
-    # titles are what a study file says; dollar signs in them are no formulas
-    with matplotlib.rc_context({"text.parse_math": False}):
-        found = {"verdict": _inline(plot_verdict(report.verdict))}
-        if report.explanation is not None:
-            found["explanation"] = _inline(plot_explanation(report.explanation))
-        if report.cuts:
-            found["cuts"] = _inline(plot_cuts(report.cuts))
-        if report.comparison is not None:
-            fits = list(report.comparison.fits.values())
-            found["fits"] = _inline(plot_fits(fits, report.comparison.difference))
+    found = {"verdict": _inline(plot_verdict(report.verdict))}
+    if report.explanation is not None:
+        found["explanation"] = _inline(plot_explanation(report.explanation))
+    if report.cuts:
+        found["cuts"] = _inline(plot_cuts(report.cuts))
+    if report.comparison is not None:
+        fits = list(report.comparison.fits.values())
+        found["fits"] = _inline(plot_fits(fits, report.comparison.difference))
     return found
 
 
 def _inline(figure: Figure) -> str:
-    for text in figure.findobj(Text):
-        if isinstance(text, Text) and text.get_wrap():  # wrapping measures formulas even where none are drawn
-            text.set_text(text.get_text().replace("$", r"\$"))
-            text.set_parse_math(True)
     buffer = io.BytesIO()
     try:
         figure.savefig(buffer, format="png", dpi=DPI)

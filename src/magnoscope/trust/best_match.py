@@ -1,11 +1,13 @@
 """The best simulated match of each candidate: what the network takes the parameters for, simulated and compared."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InstabilityError
+from ..hamiltonian import SpinModel
 from ..simulate import Simulator
 from ..spectrum import Spectrum
 from .match import Match, match
@@ -53,5 +55,23 @@ def best_match(simulator: Simulator, measured: Spectrum, model: str, scaled: NDA
         if not tried:
             raise
     values, found = min(tried, key=lambda entry: entry[1].chi_square)
-    names = [p.name for p in spin_model.parameters]
-    return BestMatch(model, dict(zip(names, map(float, values), strict=True)), found)
+    return BestMatch(model, _named(spin_model, values), found)
+
+
+def match_at(simulator: Simulator, measured: Spectrum, model: str, changes: Mapping[str, float]) -> BestMatch:
+    """The simulation at given parameters (meV; the others at the study's reference values).
+
+    Raises
+    ------
+    StudyError
+        If the model or a parameter is unknown.
+    InstabilityError
+        If the magnetic structure is no energy minimum for these parameters.
+    """
+    spin_model = simulator.study.model(model)
+    values = spin_model.values(changes)
+    return BestMatch(model, _named(spin_model, values), match(measured, simulator.signal(model, values)))
+
+
+def _named(model: SpinModel, values: NDArray[np.float64]) -> dict[str, float]:
+    return dict(zip([p.name for p in model.parameters], map(float, values), strict=True))

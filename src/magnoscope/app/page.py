@@ -1,0 +1,245 @@
+"""The page of one user."""
+
+import logging
+import time
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import panel as pn
+
+from ..errors import MagnoscopeError
+from ..plot import telling_tiles
+from ..spectrum import Spectrum
+from ..trust.best_match import BestMatch, match_at
+from ..views import MapView
+from .cleaned import raw_against_cleaned
+from .colours import plain, text
+from .cut_panel import CutPanel
+from .facts import facts, mask
+from .judged import judged
+from .maps import Maps
+from .one_slice import OneSlice
+from .script import script
+from .service import RESOLUTION, Service, Work
+from .shares import Shares
+from .sliders import Sliders
+from .state import Origin, State, explained, moved, unmoved
+from .upload import Dropper, read_upload
+
+QUICK, FINAL = "occlusion", "shapley"
+"""Methods of explanation: shown first, and what replaces it."""
+COPY = "navigator.clipboard.writeText(source.object ?? source.text ?? source.value)"
+
+
+class Page:
+    """All panels in their order, and what happens between them.
+
+    Attributes
+    ----------
+    view : panel.viewable.Viewable
+    state : State or None
+        What is on screen.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        # what explains must not keep sliders waiting
+        self._work, self._reasons = Work(service.pool), Work(service.pool)
+        self.state: State | None = None
+        self._mask: tuple[str, bytes] | None = None
+        self.dropper = Dropper(service.largest_mb, name="measurement", sizing_mode="stretch_width")
+        self.masks = Dropper(service.largest_mb, name="mask", sizing_mode="stretch_width")
+        self.dropper.param.watch(self._uploaded, "value")
+        self.masks.param.watch(self._masked, "value")
+        self.status = text("", css_classes=["status"])
+        self.body = pn.Column(sizing_mode="stretch_width")
+        self.view = pn.Column(
+            text(f"<h1>{plain(service.study.title)}</h1>"),
+            pn.Row(
+                pn.Column(text("Open a measurement: " + _formats(service.largest_mb)), self.dropper),
+                pn.Column(text("Mask, if any (boolean .npy, True: no detector); before the measurement"), self.masks),
+                sizing_mode="stretch_width",
+            ),
+            self.status,
+            self.body,
+            sizing_mode="stretch_width",
+            max_width=1400,
+            styles={"margin": "auto"},
+        )
+
+    def begin(self) -> None:
+        """Open what the page begins with."""
+        self._say("reading")
+        self._work.ask(self._service.open_first, self._opened)
+
+    # ---- a spectrum comes ------------------------------------------------------------------------------------------
+
+    def _masked(self, event: Any) -> None:
+        found = self.masks.take()
+        if found is not None:
+            self._mask = found
+            self._say(f"mask {found[0]} is laid over the next measurement that is opened")
+
+    def _uploaded(self, event: Any) -> None:
+        found = self.dropper.take()
+        if found is None:
+            return
+        name, content = found
+        self._say(f"reading {name}")
+        self._work.ask(partial(read_upload, name, content, self._service.study, self._mask), self._opened)
+
+    def _opened(self, found: tuple[Spectrum, Origin] | None, error: BaseException | None) -> None:
+        if found is None:
+            self._wrong(error)
+            return
+        spectrum, origin = found
+        self._say(f"judging {origin.name}")
+        self._work.ask(partial(self._service.judge, spectrum, origin), self._judged)
+
+    def _judged(self, state: State | None, error: BaseException | None) -> None:
+        if state is None:
+            self._wrong(error)
+            return
+        self.show(state)
+        self._say("")
+        known = state.explanation
+        if state.verdict is not None and len(state.matches) > 1 and (known is None or known.method != FINAL):
+            self._explain(state, QUICK)
+
+    def _explain(self, state: State, method: str) -> None:
+        """Shares of the evidence: at once by a quick method, then by the one to believe."""
+
+        def then(found: State | None, error: BaseException | None) -> None:
+            if found is None:
+                self._wrong(error)
+                return
+            self._service.keep(found)
+            current = self.state
+            if current is None or current.verdict is not state.verdict or found.explanation is None:
+                return  # another spectrum has come meanwhile
+            first = current.explanation is None
+            self.redraw(replace(current, explanation=found.explanation))
+            if first:
+                self.pick(*found.explanation.ordered()[0])
+            if method == QUICK:
+                self._explain(state, FINAL)
+
+        self._reasons.ask(partial(explained, state, method), then)
+
+    # ---- what is on screen -----------------------------------------------------------------------------------------
+
+    def show(self, state: State) -> None:
+        """Build all panels for a new spectrum."""
+        self.state = state
+        self.maps = Maps(state)
+        self.slice = OneSlice(state, *_first_slice(state))
+        self.shares = Shares(state, self.pick)
+        self.cuts = CutPanel(state)
+        self.sliders = Sliders(state, self._move, self._back)
+        self.script = pn.widgets.TextAreaInput(disabled=True, rows=18, sizing_mode="stretch_width", name="script")
+        copy = pn.widgets.Button(name="copy as script", button_type="primary", width=160)
+        copy.js_on_click(args={"source": self.script}, code=COPY)
+        whole = pn.widgets.Button(name="show all slices", width=160)
+        whole.on_click(lambda event: self.maps.whole())
+        refresh = pn.widgets.Button(name="as shown now", width=160)
+        refresh.on_click(lambda event: self._write_script())
+        self.body.objects = [
+            pn.Row(facts(state), mask(state), sizing_mode="stretch_width"),
+            judged(state),
+            text("<h2>Data, best matches, residual, evidence</h2>"),
+            pn.Row(whole),
+            self.maps.view,
+            self.shares.view,
+            self.slice.view,
+            *raw_against_cleaned(state),
+            self.sliders.view,
+            self.cuts.view,
+            text("<h2>The same as a script</h2>"),
+            pn.Row(copy, refresh),
+            self.script,
+        ]
+        self._write_script()
+
+    def redraw(self, state: State) -> None:
+        """Show another state of the same spectrum in the panels that are there."""
+        self.state = state
+        for panel in (self.maps, self.shares, self.slice, self.cuts):
+            panel.show(state)
+        self._write_script()
+
+    def pick(self, run: int, number: int) -> None:
+        """Zoom to a slice and show it by itself."""
+        if self.state is not None:
+            self.maps.zoom(run, number)
+            self.slice.pick(self.state, run, number)
+            self._write_script()
+
+    def _write_script(self) -> None:
+        assert self.state is not None
+        shown = {
+            "resolution": RESOLUTION,
+            "slice": (self.slice.run, self.slice.number),
+            "cut": self.cuts.settings,
+        }
+        self.script.value = script(self.state, self._service.study_name, shown)
+
+    # ---- sliders ---------------------------------------------------------------------------------------------------
+
+    def _move(self, name: str, parameters: dict[str, float]) -> None:
+        assert self.state is not None
+        spectrum, begun = self.state.spectrum, time.monotonic()
+        self.sliders.say(f"simulating {name} …")
+
+        def then(found: BestMatch | None, error: BaseException | None) -> None:
+            if found is None:
+                self.sliders.say(_message(error), wrong=True)
+            elif self.state is not None and self.state.spectrum is spectrum:
+                self.redraw(moved(self.state, found))
+                seconds = time.monotonic() - begun
+                self.sliders.say(f"{name} simulated in {seconds:.1f} s: chi-square {found.match.chi_square:.3f}")
+
+        self._work.ask(lambda: match_at(self._service.simulator, spectrum, name, parameters), then)
+
+    def _back(self, name: str) -> None:
+        if self.state is not None and self.state.verdict is not None:
+            self.sliders.set(name, self.state.verdict.matches[name].parameters)
+            self.redraw(unmoved(self.state, name))
+            self.sliders.say(f"{name} is at its best match")
+
+    # ---- words -----------------------------------------------------------------------------------------------------
+
+    def _say(self, message: str) -> None:
+        self.status.object = f"<p class=note role=status>{plain(message)} …</p>" if message else ""
+
+    def _wrong(self, error: BaseException | None) -> None:
+        self.status.object = f"<p class=error role=alert>{plain(_message(error))}</p>"
+
+
+def _message(error: BaseException | None) -> str:
+    """An error in words; one that is no user's is logged, and said to be ours."""
+    if isinstance(error, MagnoscopeError):
+        return str(error)
+    logging.getLogger(__name__).error("the page failed", exc_info=error)
+    return f"magnoscope failed: {type(error).__name__}: {error}; what was shown before still stands"
+
+
+def _formats(largest_mb: int) -> str:
+    return (
+        "magnoscope's .h5, a .npy image (NaN: no detector), a histogram of Mantid or Horace; told by content, "
+        f"{largest_mb} MB at most"
+    )
+
+
+def _first_slice(state: State) -> tuple[int, int]:
+    """The slice in which the candidates differ most, the middle one without a verdict."""
+    if state.verdict is not None and len(state.matches) > 1 and isinstance(state.study.view, MapView):
+        return telling_tiles(state.verdict, 1)[0]
+    return 0, state.study.shape[1] // 2
+
+
+def page_of(service: Service) -> pn.viewable.Viewable:
+    """A page for a user who comes."""
+    page = Page(service)
+    pn.state.onload(page.begin)
+    return page.view

@@ -1,0 +1,177 @@
+"""What all users of a page share: the study, its simulator and weights, and threads that work for them."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import panel as pn
+import torch
+
+from ..errors import DataError, WeightsError
+from ..fetch import find_measurement, shipped_example
+from ..simulate import Simulator
+from ..spectrum import Spectrum
+from ..study import Study
+from ..trust.weights import Weights, load_weights, shipped_weights
+from .state import Origin, State, examine
+from .upload import LARGEST_MB, read_file
+
+RESOLUTION = "gaussian"
+"""Of simulations on the page: quick, and what the shipped networks' best matches are compared with."""
+KEPT = 8
+"""States that are kept, so that a spectrum seen before is there at once."""
+
+
+@dataclass
+class Service:
+    """One study, ready for many users.
+
+    Attributes
+    ----------
+    study : Study
+    study_name : str
+        As it is named on the command line.
+    weights_path : Path or None
+        None: those that ship, if any.
+    first : (Path, Path or None) or None
+        Image and mask that are opened at once; the measurement or the example of the study if None.
+    largest_mb : int
+        Limit of an upload.
+    """
+
+    study: Study
+    study_name: str
+    weights_path: Path | None = None
+    first: tuple[Path, Path | None] | None = None
+    largest_mb: int = LARGEST_MB
+    _lock: Lock = field(default_factory=Lock, repr=False)
+    _states: "OrderedDict[tuple[str, str | None], State]" = field(default_factory=OrderedDict, repr=False)
+
+    @cached_property
+    def pool(self) -> ThreadPoolExecutor:
+        """Threads for the work of all users, on every core; each core works on one thing at a time."""
+        torch.set_num_threads(1)
+        return ThreadPoolExecutor(max(2, os.cpu_count() or 2), "magnoscope")
+
+    @cached_property
+    def _simulator(self) -> "Future[Simulator]":
+        return self.pool.submit(self._prepare)
+
+    @property
+    def simulator(self) -> Simulator:
+        """The simulator, once it is ready."""
+        return self._simulator.result()
+
+    def warm(self) -> None:
+        """Begin to make the simulator ready."""
+        _ = self._simulator
+
+    def _prepare(self) -> Simulator:
+        simulator = Simulator(self.study, RESOLUTION)  # type: ignore[arg-type]
+        for name in self.study.classes:
+            try:
+                simulator.reference(name)
+            except Exception:  # noqa: BLE001, S112 - said where a user asks for it
+                continue
+        return simulator
+
+    @cached_property
+    def weights(self) -> tuple[Weights | None, str | None]:
+        """The weights, and what must be said of them or of their absence.
+
+        Raises
+        ------
+        WeightsError
+            If those that were named cannot be used.
+        """
+        if self.weights_path is not None:
+            return load_weights(self.weights_path, self.study)
+        try:
+            return load_weights(shipped_weights(self.study), self.study)
+        except WeightsError as error:
+            return None, str(error)
+
+    def open_first(self) -> tuple[Spectrum, Origin]:
+        """The spectrum that a page begins with.
+
+        Raises
+        ------
+        DataError
+            If there is none.
+        """
+        if self.first is not None:
+            return read_file(self.first[0], self.study, self.first[1])
+        real = find_measurement(self.study.name, self.study.downloads)
+        path = real or shipped_example(self.study.name)
+        if path is None:
+            raise DataError(f"nothing ships to begin with for study {self.study.name}; open a measurement")
+        return read_file(path, self.study, what="the real measurement" if real else "a SIMULATED example that ships")
+
+    def judge(self, spectrum: Spectrum, origin: Origin) -> State:
+        """The state of a spectrum, from memory where it was judged before."""
+        key = (origin.sha256, origin.mask)
+        with self._lock:
+            known = self._states.get(key) if origin.sha256 and origin.mask is None else None
+        if known is not None:
+            return replace(known, origin=origin)
+        weights, warning = self.weights
+        path = None if self.weights_path is None else str(self.weights_path)
+        return self.keep(examine(spectrum, self.simulator, weights, origin, warning, path))
+
+    def keep(self, state: State) -> State:
+        """Remember a state."""
+        with self._lock:
+            self._states[state.origin.sha256, state.origin.mask] = state
+            while len(self._states) > KEPT:
+                self._states.popitem(last=False)
+        return state
+
+
+class Work:
+    """Work of one user in the service's threads, one thing at a time; of what is asked meanwhile the latest is done.
+
+    Without a server (in a notebook, in a test) work is done at once.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool, self._document = pool, pn.state.curdoc
+        self._busy, self._next = False, None  # type: ignore[var-annotated]
+
+    def ask(self, task: Callable[[], Any], then: Callable[[Any, BaseException | None], None]) -> None:
+        """Do a task; ``then`` gets its result, or what went wrong, where the page may be changed."""
+        if self._document is None or not self._document.session_context:
+            result, error = _tried(task)
+            then(result, error)
+            return
+        if self._busy:
+            self._next = task, then
+            return
+        self._busy = True
+
+        def done(future: "Future[tuple[Any, BaseException | None]]") -> None:
+            result, error = future.result()
+            self._document.add_next_tick_callback(lambda: self._finish(then, result, error))
+
+        self._pool.submit(_tried, task).add_done_callback(done)
+
+    def _finish(
+        self, then: Callable[[Any, BaseException | None], None], result: Any, error: BaseException | None
+    ) -> None:
+        self._busy = False
+        following, self._next = self._next, None
+        then(result, error)
+        if following is not None:
+            self.ask(*following)
+
+
+def _tried(task: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    try:
+        return task(), None
+    except Exception as error:  # noqa: BLE001 - told to the user by the page
+        return None, error
