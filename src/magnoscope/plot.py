@@ -204,8 +204,8 @@ def plot_explanation(explanation: Explanation, number: int = 12) -> Figure:
     axes.barh(names[::-1], sizes[::-1], color=["#b35806" if x > 0 else "#542788" for x in sizes[::-1]])
     axes.axvline(0, color="black", lw=0.6)
     axes.set_xlabel(literal(f"share of the evidence (positive: for {explanation.name})"))
-    said = f"log-odds of {explanation.name}: {explanation.margin:.2f}; with every slice neutral {explanation.neutral:.2f}"
-    figure.suptitle(literal(f"{study.title}\n{said}"), fontsize=10)
+    said = f"log-odds of {explanation.name}: {explanation.margin:.2f}; with every slice neutral"
+    figure.suptitle(literal(f"{study.title}\n{said} {explanation.neutral:.2f}"), fontsize=10)
     return figure
 
 

@@ -173,7 +173,7 @@ def test_pickles_are_never_loaded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kept"),
-    [("../../etc/passwd", "passwd"), ("..\\a b.npy", "a_b.npy"), ("...", "file"), (".npy", "npy"), ("x" * 99, "x" * 80)],
+    [("../../etc/passwd", "passwd"), ("..\\a b", "a_b"), ("...", "file"), (".npy", "npy"), (99 * "x", "x" * 80)],
 )
 def test_names_of_files_lead_nowhere(name: str, kept: str) -> None:
     assert safe_name(name) == kept

@@ -1,16 +1,20 @@
 """The report as a page: sound HTML, self-contained, nothing from a user's file in it as markup."""
 
+import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 
 from magnoscope.cuts import cut
 from magnoscope.explain import explain
 from magnoscope.networks.kinds import new_network
+from magnoscope.plot import plot_explanation, plot_spectrum, plot_verdict
+from magnoscope.plot_cuts import plot_cuts
 from magnoscope.report import Report, Source, render, write_report
 from magnoscope.report.content import citations, versions
 from magnoscope.simulate import Simulator
@@ -129,6 +133,25 @@ def test_page_says_what_the_verdict_says(report: Report, html: str) -> None:
     for part in (study.layout_hash, study.physics_hash, *report.versions, *report.citations, "J1 = -2", "-5 to -3"):
         assert part in text
     assert "at least 90 % of the time" in text
+
+
+def test_figures_say_what_a_file_says() -> None:
+    """Dollar signs in a study's title are no formulas, in any figure."""
+    title = r"A$_1$B$\\frac{$"
+    found = report_of(SQUARE.replace("Square-lattice ferromagnets on MAPS", title))
+    title = found.verdict.spectrum.study.title
+    assert title == r"A$_1$B$\frac{$"
+    figures = (
+        plot_verdict(found.verdict),
+        plot_explanation(found.explanation),
+        plot_cuts(found.cuts, title),
+        plot_spectrum(found.verdict.spectrum),
+    )
+    for figure in figures:
+        drawn = io.StringIO()
+        with matplotlib.rc_context({"svg.fonttype": "none"}):
+            figure.savefig(drawn, format="svg")
+        assert title in drawn.getvalue()
 
 
 def test_warnings_come_before_any_class(report: Report, no_figures: None) -> None:

@@ -16,6 +16,8 @@ from .state import State
 
 DASHES = ("solid", "dashed", "dotdash", "dotted")
 AUTOMATIC = "where the candidates differ most"
+ANY = 0.0
+"""Stands for any incident energy."""
 
 
 class CutPanel:
@@ -31,7 +33,7 @@ class CutPanel:
         self._setting = False
         study = state.study
         self.along = pn.widgets.Select(name="cut along", options=list(cut_axes(study)), width=150)
-        runs = {AUTOMATIC: None, **{f"{run.ei:g} meV": run.ei for run in study.runs}}
+        runs = {AUTOMATIC: ANY, **{f"{run.ei:g} meV": run.ei for run in study.runs}}
         self.ei = pn.widgets.Select(name="Ei", options=runs, width=240)
         self.automatic = pn.widgets.Button(name=AUTOMATIC, width=240, align="end")
         self.regions = pn.Row(sizing_mode="stretch_width")
@@ -68,7 +70,7 @@ class CutPanel:
 
     def _afresh(self) -> None:
         """Choose the region anew."""
-        self._ei = self.ei.value
+        self._ei: float | None = self.ei.value or None
         found = self._cut({})
         if found is None:
             return
@@ -120,7 +122,7 @@ class CutPanel:
                 "x", "y", source=source, color=COLOURS[number % len(COLOURS)], line_width=2, line_dash=dash
             )
             items.append((name, [line]))
-        self._legend = Legend(items=items, orientation="horizontal", click_policy="hide")
+        self._legend = Legend(items=items, orientation="horizontal", click_policy="hide", spacing=24)
         plot.add_layout(self._legend, "above")
         plot.add_tools(HoverTool(renderers=[points], tooltips=[("at", "@x{0.000}"), ("intensity", "@y{0.000}")]))
         plot.yaxis.axis_label = "intensity"
