@@ -32,10 +32,10 @@ class CutPanel:
         self._state = state
         self._setting = False
         study = state.study
-        self.along = pn.widgets.Select(name="cut along", options=list(cut_axes(study)), width=150)
+        self.along = pn.widgets.Select(label="cut along", options=list(cut_axes(study)), width=150)
         runs = {AUTOMATIC: ANY, **{f"{run.ei:g} meV": run.ei for run in study.runs}}
-        self.ei = pn.widgets.Select(name="Ei", options=runs, width=240)
-        self.automatic = pn.widgets.Button(name=AUTOMATIC, width=240, align="end")
+        self.ei = pn.widgets.Select(label="Ei", options=runs, width=240)
+        self.automatic = pn.widgets.Button(label=AUTOMATIC, width=240, align="end")
         self.regions = pn.Row(sizing_mode="stretch_width")
         self._plot = figure(
             height=360, sizing_mode="stretch_width", tools="pan,box_zoom,wheel_zoom,reset", name="cut", title=""
@@ -60,7 +60,7 @@ class CutPanel:
     @property
     def settings(self) -> dict[str, Any]:
         """Of the cut shown, as :func:`magnoscope.cuts.cut` takes them."""
-        at = {slider.name.split(" (")[0]: tuple(map(float, slider.value)) for slider in self.regions}
+        at = {slider.label.split(" (")[0]: tuple(map(float, slider.value)) for slider in self.regions}
         return {"along": self.along.value, "ei": self._ei, "at": at}
 
     def show(self, state: State) -> None:
@@ -81,7 +81,7 @@ class CutPanel:
             low, high, unit = ranges[name]
             inside = max(ends[0], low), min(ends[1], high)
             slider = pn.widgets.RangeSlider(
-                name=f"{name} ({unit})", start=low, end=high, value=inside, step=(high - low) / 400, format="0.00"
+                label=f"{name} ({unit})", start=low, end=high, value=inside, step=(high - low) / 400, format="0.00"
             )
             slider.param.watch(lambda event: self._cut(self.settings["at"]), "value_throttled")
             sliders.append(slider)

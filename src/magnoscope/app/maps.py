@@ -57,7 +57,7 @@ class Maps:
         plots = list(self._figures.values())
         grid = gridplot([plots[i : i + COLUMNS] for i in range(0, len(plots), COLUMNS)], merge_tools=True)
         self.residual_of = pn.widgets.RadioButtonGroup(
-            name="residual of", options=list(state.order), value=self._of, button_type="default"
+            label="residual of", options=list(state.order), value=self._of, button_type="default"
         )
         self.residual_of.param.watch(lambda event: self.show(self._state), "value")
         self.view = pn.Column(

@@ -48,8 +48,8 @@ class Page:
         self._work, self._reasons = Work(service.pool), Work(service.pool)
         self.state: State | None = None
         self._mask: tuple[str, bytes] | None = None
-        self.dropper = Dropper(service.largest_mb, name="measurement", sizing_mode="stretch_width")
-        self.masks = Dropper(service.largest_mb, name="mask", sizing_mode="stretch_width")
+        self.dropper = Dropper(service.largest_mb, label="measurement", sizing_mode="stretch_width")
+        self.masks = Dropper(service.largest_mb, label="mask", sizing_mode="stretch_width")
         self.dropper.param.watch(self._uploaded, "value")
         self.masks.param.watch(self._masked, "value")
         self.status = text("", css_classes=["status"])
@@ -137,12 +137,12 @@ class Page:
         self.shares = Shares(state, self.pick)
         self.cuts = CutPanel(state)
         self.sliders = Sliders(state, self._move, self._back)
-        self.script = pn.widgets.TextAreaInput(disabled=True, rows=18, sizing_mode="stretch_width", name="script")
-        copy = pn.widgets.Button(name="copy as script", button_type="primary", width=160)
+        self.script = pn.widgets.TextAreaInput(disabled=True, rows=18, sizing_mode="stretch_width", label="script")
+        copy = pn.widgets.Button(label="copy as script", button_type="primary", width=160)
         copy.js_on_click(args={"source": self.script}, code=COPY)
-        whole = pn.widgets.Button(name="show all slices", width=160)
+        whole = pn.widgets.Button(label="show all slices", width=160)
         whole.on_click(lambda event: self.maps.whole())
-        refresh = pn.widgets.Button(name="as shown now", width=160)
+        refresh = pn.widgets.Button(label="as shown now", width=160)
         refresh.on_click(lambda event: self._write_script())
         self.body.objects = [
             pn.Row(facts(state), mask(state), sizing_mode="stretch_width"),

@@ -36,9 +36,9 @@ class Sliders:
             model = state.study.model(name)
             own = {p.name: self._slider(name, p, state.matches[name].parameters[p.name]) for p in model.parameters}
             self.of[name] = own
-            best = pn.widgets.Button(name="best match", width=150)
+            best = pn.widgets.Button(label="best match", width=150)
             best.on_click(lambda event, name=name: back(name))
-            reference = pn.widgets.Button(name="reference values", width=150)
+            reference = pn.widgets.Button(label="reference values", width=150)
             reference.on_click(lambda event, name=name: self._refer(name))
             rows = pn.FlexBox(*own.values())
             buttons = pn.Row(*([best] if state.verdict is not None else []), reference)
@@ -74,7 +74,7 @@ class Sliders:
     def _slider(self, name: str, parameter: Parameter, value: float) -> pn.widgets.FloatSlider:
         low, high = parameter.prior
         slider = pn.widgets.FloatSlider(
-            name=f"{parameter.name} (meV), reference {parameter.reference:g}",
+            label=f"{parameter.name} (meV), reference {parameter.reference:g}",
             start=low,
             end=high,
             value=min(max(value, low), high),
