@@ -6,8 +6,9 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,13 @@ def chromium() -> str:
 
 @dataclass(frozen=True)
 class Server:
-    """A running page: its address, its process, and what starting it took."""
+    """A running page: its address, its process, and the wall and processor time until it first answered."""
 
     address: str
     process: subprocess.Popen
     begun: float
+    seconds: float = 0.0
+    own: float = 0.0
 
     @property
     def cpu_seconds(self) -> float:
@@ -67,7 +70,9 @@ def start(*arguments: object, **environment: str) -> Server:
     if found is None:
         process.kill()
         raise AssertionError(line + process.stdout.read())
-    return Server(found[0], process, begun)
+    server = Server(found[0], process, begun)
+    with urllib.request.urlopen(server.address, timeout=600):
+        return replace(server, seconds=time.monotonic() - begun, own=server.cpu_seconds)
 
 
 def stop(server: Server) -> str:
