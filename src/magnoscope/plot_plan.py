@@ -5,6 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .plan import Plan
+from .plot import literal
 
 
 def plot_plan(found: Plan) -> Figure:
@@ -42,7 +43,6 @@ def plot_plan(found: Plan) -> Figure:
     axes.set_xlim(0, 1.05)
     axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
     names = " or ".join(study.classes)
-    figure.suptitle(
-        f"{study.title}\n{names}: {len(found.pairs)} truths, each against the best match of another", fontsize=10
-    )
+    said = f"{study.title}\n{names}: {len(found.pairs)} truths, each against the best match of another"
+    figure.suptitle(literal(said), fontsize=10)
     return figure

@@ -3,6 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from .plot import literal
+
 
 def plot_reliability(rows: dict[str, list[dict[str, float]]], title: str) -> Figure:
     """Share of right answers against the probability that was claimed, one panel a condition.
@@ -23,5 +25,5 @@ def plot_reliability(rows: dict[str, list[dict[str, float]]], title: str) -> Fig
         axes.set_xlabel("probability of the most likely model")
         axes.set_ylabel("share that is right (95 % interval)")
         axes.set_title(f"{name.replace('_', ' ')}, n = {int(sum(row['n'] for row in found))}", fontsize=10, loc="left")
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(literal(title), fontsize=10)
     return figure

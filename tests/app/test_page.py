@@ -62,19 +62,20 @@ def test_facts_are_those_of_the_file(page: Page, counts: Path) -> None:
 
 def test_pictures_show_the_arrays_where_the_mosaic_says(page: Page) -> None:
     state, mosaic = page.state, Mosaic.of(page.state.study)
-    drawn = page.maps._sources["data"].data["value"][0]
+    drawn = page.maps.pictures.sources["data"].data["value"][0]
     left, right, bottom, top = map(int, mosaic.place(0, 1))
     tile = drawn[bottom:top, left:right]
     expected = np.where(state.spectrum.valid, state.spectrum.signal, np.nan)[0, 1]
     np.testing.assert_allclose(tile, expected, rtol=1e-6)  # the picture is float32
     page.pick(0, 1)
-    assert (page.maps.x.start, page.maps.x.end, page.maps.y.start, page.maps.y.end) == (left, right, bottom, top)
+    x, y = page.maps.pictures.x, page.maps.pictures.y
+    assert (x.start, x.end, y.start, y.end) == (left, right, bottom, top)
     assert "50: 20.0 to 35.0 meV" in page.slice.view[0].object
     shown = page.slice._sources["difference"].data["image"][0]
     first, second = (state.matches[name].match.fitted[0, 1] for name in state.order)
     np.testing.assert_allclose(shown, np.where(state.spectrum.valid[0, 1], first - second, np.nan), atol=1e-4)
     page.maps.whole()
-    assert (page.maps.x.end, page.maps.y.end) == mosaic.size
+    assert (x.start, x.end, y.start, y.end) == (0, mosaic.size[0], 0, mosaic.size[1])
 
 
 def test_mosaic_of_runs_puts_the_first_on_top() -> None:
@@ -105,7 +106,7 @@ def test_a_slider_simulates(page: Page) -> None:
     direct = match_at(simulator, page.state.spectrum, "far", found.parameters)
     np.testing.assert_allclose(found.match.fitted, direct.match.fitted)
     assert "simulated in" in page.sliders.status.object
-    drawn = page.maps._sources["far"].data["value"][0]
+    drawn = page.maps.pictures.sources["far"].data["value"][0]
     assert np.nanmax(drawn) == pytest.approx(np.nanmax(direct.match.fitted[page.state.spectrum.valid]), rel=1e-5)
     page._back("far")
     assert page.state.moved == {} and page.state.matches["far"] is before
@@ -227,6 +228,6 @@ def test_path_without_weights() -> None:
     page = Page(Service(study, "cri3"))
     page.show(state)
     page.pick(0, 10)
-    assert page.maps.mosaic.place(0, 10) == (0.0, 20.0, 8.0, 13.0)
+    assert page.maps.pictures.mosaic.place(0, 10) == (0.0, 20.0, 8.0, 13.0)
     assert page.cuts.settings["along"] == "path" and len(page.cuts._points.data["x"]) > 5
-    assert "classify" not in page.script.value and "evidence" not in page.maps._figures
+    assert "classify" not in page.script.value and "evidence" not in page.maps.pictures.figures

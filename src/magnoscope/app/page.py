@@ -138,7 +138,7 @@ class Page:
         self.cuts = CutPanel(state)
         self.sliders = Sliders(state, self._move, self._back)
         self.script = pn.widgets.TextAreaInput(disabled=True, rows=18, sizing_mode="stretch_width", label="script")
-        copy = pn.widgets.Button(label="copy as script", button_type="primary", width=160)
+        copy = pn.widgets.Button(label="copy as script", color="primary", width=160)
         copy.js_on_click(args={"source": self.script}, code=COPY)
         whole = pn.widgets.Button(label="show all slices", width=160)
         whole.on_click(lambda event: self.maps.whole())
@@ -152,7 +152,7 @@ class Page:
             self.maps.view,
             self.shares.view,
             self.slice.view,
-            *raw_against_cleaned(state),
+            raw_against_cleaned(state, self.maps.pictures),
             self.sliders.view,
             self.cuts.view,
             text("<h2>The same as a script</h2>"),

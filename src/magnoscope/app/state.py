@@ -58,6 +58,8 @@ class State:
         None until it is worked out, without weights, or with one candidate alone.
     cleaned : Spectrum or None
         The spectrum as a cleaning network leaves it, where there is one for the study.
+    uncleaned : str or None
+        Why there is none.
     moved : dict of str to dict of str to float
         Parameters (meV) of the candidates that are not at their best match.
     said : str or None
@@ -72,6 +74,7 @@ class State:
     verdict: Verdict | None = None
     explanation: Explanation | None = None
     cleaned: Spectrum | None = None
+    uncleaned: str | None = None
     moved: dict[str, dict[str, float]] = field(default_factory=dict)
     said: str | None = None
 

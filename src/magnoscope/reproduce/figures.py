@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..hamiltonian import SpinModel
-from ..plot import draw_image
+from ..plot import draw_image, literal
 from ..spectrum import Spectrum
 from ..study import Study
 from .coarse import EdgeShift
@@ -24,7 +24,7 @@ def plot_models(study: Study) -> Figure:
     for place, (name, model) in enumerate(study.models.items(), 1):
         axes = figure.add_subplot(1, len(study.classes), place)
         _draw_sheet(axes, model)
-        axes.set_title(f"{name}, one magnetic cell", fontsize=10, loc="left")
+        axes.set_title(literal(f"{name}, one magnetic cell"), fontsize=10, loc="left")
     return figure
 
 
