@@ -1,11 +1,26 @@
-"""Hook of the documentation site: the page of commands is what the commands themselves say."""
+"""Hooks of the documentation site: pages of decisions, and the page of commands as the commands themselves say."""
+
+from pathlib import Path
+from typing import Any
 
 import typer
 
 MARK = "COMMANDS ARE LISTED HERE"
 
 
+def on_config(config: Any) -> Any:
+    """Put pages that the navigation does not name at its end, decisions under a heading of their own."""
+    folder, named = Path(config["docs_dir"]), str(config["nav"])
+    left = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.md"))]
+    left = [name for name in left if name not in named and not name.startswith(("figures/", "examples/"))]
+    decisions = [name for name in left if name.startswith("decisions/")]
+    rest = [name for name in left if name not in decisions]
+    config["nav"] += [{"Decisions": decisions}, *([{"More": rest}] if rest else [])]
+    return config
+
+
 def on_page_markdown(markdown: str, **_: object) -> str:
+    """Fill the page of commands."""
     return markdown.replace(MARK, _commands()) if MARK in markdown else markdown
 
 
@@ -15,7 +30,7 @@ def _commands() -> str:
     return "\n".join(_described(typer.main.get_command(app), "magnoscope"))
 
 
-def _described(command, name: str) -> list[str]:
+def _described(command: Any, name: str) -> list[str]:
     below = getattr(command, "commands", None)
     if below:
         return [line for key, found in sorted(below.items()) for line in _described(found, f"{name} {key}")]
@@ -23,9 +38,11 @@ def _described(command, name: str) -> list[str]:
     for parameter in command.params:
         if parameter.name == "help":
             continue
-        options = [*parameter.opts, *parameter.secondary_opts]
-        shown = parameter.metavar or parameter.name.upper() if parameter.param_type_name == "argument" else None
-        names = f"`{shown}`" if shown else ", ".join(f"`{option}`" for option in options)
-        text = " ".join((getattr(parameter, "help", None) or "").split()).replace("|", "\\|")
-        lines.append(f"| {names} | {text} |".replace("``", "`"))
+        if parameter.param_type_name == "argument":
+            names = f"`{parameter.metavar or parameter.name.upper()}`"
+        else:
+            names = ", ".join(f"`{option}`" for option in (*parameter.opts, *parameter.secondary_opts))
+        said = " ".join((getattr(parameter, "help", None) or "").split())
+        # a bar would end a cell of the table
+        lines.append("| {} | {} |".format(*(part.replace("|", "\\|") for part in (names, said))))
     return [*lines, ""]

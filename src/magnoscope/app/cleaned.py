@@ -22,7 +22,8 @@ def raw_against_cleaned(state: State, shared: Pictures | None = None) -> pn.view
     """
     spectrum, cleaned = state.spectrum, state.cleaned
     if cleaned is None:
-        return text(f"{HEADING}<p class=note>{plain(state.uncleaned or 'no cleaning network ships for this study')}</p>")
+        why = state.uncleaned or "no cleaning network ships for this study"
+        return text(f"{HEADING}<p class=note>{plain(why)}</p>")
     pictures, scale, colours = Pictures(state.study, shared), scale_of(state), intensity_colours(1.0)
     panels = {"raw": spectrum.signal, "cleaned": cleaned.signal}
     if cleaned.error is not None:
