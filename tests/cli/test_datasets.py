@@ -276,6 +276,8 @@ def test_several_networks_become_one_ensemble(
     assert verdict["scores"] == pytest.approx(alone["scores"]) and "disagreement" in verdict["signals"]
     assert verdict["signals"]["disagreement"]["value"] == pytest.approx(0, abs=1e-6)
     assert run("trust", path, training_set, "--json").json["clean"]["n"] == 4
+    explained = run("explain", image, "--study", square_file, "--weights", path, "--check", "--json").json
+    assert sum(abs(s["share"]) for s in explained["slices"]) == pytest.approx(1)
     said = refuse("calibrate", path, mine, training_set, "-o", path)
     assert "an ensemble is made of networks of one kind, not of compact and ensemble" in said
 

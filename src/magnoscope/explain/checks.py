@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from ..networks.kinds import new_network
-from ..trust.weights import Weights
+from ..trust.weights import Weights, untrained
 from ..verdict import Verdict
 from .attribution import Explanation, explain
 from .margin import Margin
@@ -92,11 +91,8 @@ def check(explanation: Explanation, verdict: Verdict, weights: Weights, seed: in
 
     random = [rng.permutation(runs * slices) for _ in range(RANDOM_ORDERS)]
     others = [m for m in ("shapley", "occlusion", "gradients") if m != explanation.method]
-    blank = Weights(
-        new_network(verdict.spectrum.study, str(weights.card["kind"]), seed + 1, int(weights.card.get("width", 48))),
-        weights.calibration,
-        weights.card,
-    )
+    study = verdict.spectrum.study
+    blank = Weights(untrained(study, {"width": 48} | weights.card, seed + 1), weights.calibration, weights.card)
     blank.network.eval()
     return Checks(
         deletion=area(order, False),

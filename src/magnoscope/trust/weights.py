@@ -117,7 +117,7 @@ def load_weights(path: str | Path, study: Study) -> tuple[Weights, str | None]:
             f"{study.name} has other tiles, axes or classes, train weights for it"
         )
     try:
-        network = _network(study, card)
+        network = untrained(study, card)
         network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
         arrays: dict[str, Any] = {k: np.asarray(tensors[f"calibration.{k}"].numpy()) for k in ARRAYS}
         settings["signals"] = tuple(settings.get("signals", FIRST_SIGNALS))
@@ -134,21 +134,27 @@ def load_weights(path: str | Path, study: Study) -> tuple[Weights, str | None]:
     return Weights(network, calibration, card), warning
 
 
-def _network(study: Study, card: dict[str, Any]) -> SpectrumNetwork:
-    """An untrained network as a card describes it."""
+def untrained(study: Study, card: dict[str, Any], seed: int = 0) -> SpectrumNetwork:
+    """An untrained network, or an ensemble of them, as a card describes it.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError, WeightsError
+        If the card describes none.
+    """
     if card["kind"] == "ensemble":
         members = card["members"]
         if not 1 <= len(members) <= MOST_MEMBERS:
             raise ValueError("no ensemble has so many members")
-        return Ensemble([_member(study, member) for member in members])
-    return _member(study, card)
+        return Ensemble([_member(study, member, seed + n) for n, member in enumerate(members)])
+    return _member(study, card, seed)
 
 
-def _member(study: Study, card: dict[str, Any]) -> SpectrumNetwork:
+def _member(study: Study, card: dict[str, Any], seed: int) -> SpectrumNetwork:
     width = int(card["width"])
     if not 16 <= width <= 1024 or width % 16:
         raise ValueError("no network has this width")
-    return new_network(study, str(card["kind"]), 0, width)
+    return new_network(study, str(card["kind"]), seed, width)
 
 
 def _reconstruction(study: Study, tensors: dict[str, torch.Tensor]) -> Reconstruction | None:
