@@ -2,13 +2,13 @@
 
 usage: python benchmarks/ceiling.py DATASET [--images 20] [--library 400]
 
-For test spectra of each model, the spectrum of another model (from the training part) that is hardest to tell from it at
-the noise of a measurement, with a scale and a background free in every tile. If both were known the likelihood ratio
-would be wrong with probability Phi(-d / 2), d the distance in units of the noise (level 1 of docs/noise.md, 81 % of the
-pixels seen). A library holds only so many spectra, the nearest there is farther than the nearest there could be: what is
-printed is an upper bound of what any classifier can reach, and says how much of the errors is not the noise's fault. The
-nearest of the same model's other spectra is printed beside it: where that is as far, the library is too coarse to say
-more.
+For test spectra of each model, the spectrum of another model (from the training part) that is hardest to tell from it
+at the noise of a measurement, with a scale and a background free in every tile. If both were known the likelihood
+ratio would be wrong with probability Phi(-d / 2), d the distance in units of the noise (level 1 of docs/noise.md, 81
+% of the pixels seen). A library holds only so many spectra, the nearest there is farther than the nearest there could
+be: what is printed is an upper bound of what any classifier can reach, and says how much of the errors is not the
+noise's fault. The nearest of the same model's other spectra is printed beside it: where that is as far, the library
+is too coarse to say more.
 """
 
 import argparse
@@ -66,8 +66,8 @@ def main() -> None:
         own, other = np.array([row[1:] for row in rows if row[0] == c]).T
         print(
             f"{name}: nearest spectrum of another model at {np.quantile(other, 0.1):.0f}, {np.median(other):.0f}, "
-            f"{np.quantile(other, 0.9):.0f} (10, 50, 90 %) in units of the noise; of its own {np.quantile(own, 0.1):.0f}, "
-            f"{np.median(own):.0f}, {np.quantile(own, 0.9):.0f}"
+            f"{np.quantile(other, 0.9):.0f} (10, 50, 90 %) in units of the noise; of its own "
+            f"{np.quantile(own, 0.1):.0f}, {np.median(own):.0f}, {np.quantile(own, 0.9):.0f}"
         )
     print(f"accuracy that noise alone allows: at most {1 - np.mean(wrong):.4f} ({len(rows)} spectra)")
 
