@@ -1,8 +1,8 @@
 """Does a plan foresee where a measurement tells the candidates apart? Compares what two commands wrote.
 
-    magnoscope plan pcsmo --at reference --draws 3 --json > plan.json
-    magnoscope compare measured.npy --json > compare.json
-    python benchmarks/plan.py plan.json compare.json
+magnoscope plan pcsmo --at reference --draws 3 --json > plan.json
+magnoscope compare measured.npy --json > compare.json
+python benchmarks/plan.py plan.json compare.json
 """
 
 import json

@@ -13,6 +13,7 @@ def test_explain(run, image: Path, square_file: Path, weights: Path, tmp_path: P
     assert sum(abs(row["share"]) for row in found["slices"]) == pytest.approx(1)
     assert found["slices"][0].keys() == {"ei_meV", "energy_meV", "share"}
     assert "deletion" in found["checks"] and figure.stat().st_size > 10_000
+    assert found["checks"]["seeds"] is None and found["checks"]["physics_refitted"] is None
     said = run(*words, "--for", "far", "--method", "gradients").out
     assert "log-odds of far" in said and "Ei 50 meV" in said
 
@@ -22,3 +23,10 @@ def test_bad_input(refuse, image: Path, square_file: Path, weights: Path) -> Non
     assert "has no model nothing" in refuse(*words, "--for", "nothing")
     assert "need a network on the flat image" in refuse(*words, "--method", "gradcam", "--json")
     assert "guess" in refuse(*words, "--method", "guess")
+    assert "several weights are compared by --check alone" in refuse(*words[:-1], f"{weights},{weights}")
+
+
+def test_agreement_over_seeds_and_with_a_rival_fitted(run, image: Path, square_file: Path, weights: Path) -> None:
+    words = ["explain", image, "--study", square_file, "--weights", f"{weights},{weights}", "--method", "occlusion"]
+    found = run(*words, "--check", "--refit", "--json").json["checks"]
+    assert found["seeds"] == pytest.approx(1) and -1 <= found["physics_refitted"] <= 1

@@ -9,7 +9,7 @@ import torch
 
 from magnoscope.errors import MagnoscopeError
 from magnoscope.explain import METHODS, check, explain
-from magnoscope.explain.attribution import shapley
+from magnoscope.explain.attribution import additive_evidence, shapley
 from magnoscope.explain.checks import rank_correlation
 from magnoscope.explain.margin import Margin
 from magnoscope.networks.base import Output, SpectrumNetwork
@@ -125,3 +125,35 @@ def test_on_a_pooled_network_both_activation_maps_are_the_exact_one(setting):
     one, two = (explain(verdict, weights, "near", m) for m in ("gradcam", "hirescam"))
     assert one.pixels is not None and two.pixels is not None
     assert np.allclose(one.pixels, two.pixels, rtol=1e-4, atol=1e-9, equal_nan=True)
+
+
+@pytest.mark.parametrize("slices", [5, 2])
+def test_evidence_of_an_additive_network_adds_up_exactly(slices: int):
+    study = parse_study(SQUARE.replace("slices = 2", f"slices = {slices}"))
+    simulator = Simulator(study)
+    spectrum = counted(simulator("far"), 30, 1)
+    matches = {name: Found(match(spectrum, simulator.reference(name))) for name in study.classes}
+    network = new_network(study, "additive", 3, 16).eval()
+    with torch.no_grad():
+        network.bias += torch.tensor([0.3, -0.4])  # type: ignore[operator]
+    verdict, weights = verdict_of((spectrum, matches)), weights_of(network, "additive")
+    margin = Margin.of(verdict, weights, "near")
+    pixels = additive_evidence(margin)
+    whole = float(margin(torch.ones(1, 1, slices, dtype=torch.bool))[0])
+    assert pixels.shape == study.shape
+    assert pixels.sum() == pytest.approx(whole - 0.7 / 2.0, rel=1e-4, abs=1e-6)
+    found = explain(verdict, weights, "near", "evidence")
+    assert np.allclose(found.shares, pixels.sum((2, 3)) / np.abs(pixels.sum((2, 3))).sum())
+    # local: what one slice holds changes nothing further than two slices up
+    changed = margin.measured.clone()
+    changed[0, 0] *= 1.5
+    inputs = [network.prepare(image[None], margin.valid[None]) for image in (margin.measured, changed)]
+    inputs[1][:, 0, 1:] = inputs[0][:, 0, 1:]  # the run's mean has moved as well
+    with torch.no_grad():
+        one, two = (network.convolutions[0][0](x) for x in inputs)  # type: ignore[index, operator]
+    assert torch.equal(one[:, :, 2:], two[:, :, 2:]) and not torch.equal(one[:, :, 1], two[:, :, 1])
+
+
+def test_no_other_network_has_evidence(setting):
+    with pytest.raises(MagnoscopeError, match="is what additive networks have"):
+        explain(verdict_of(setting), weights_of(Linear(torch.ones(1, 5))), None, "evidence")

@@ -10,6 +10,7 @@ import typer
 
 from ..errors import MagnoscopeError
 from . import (
+    clean,
     crystals,
     cut,
     datasets,
@@ -33,6 +34,7 @@ from .common import app
 
 __all__ = [
     "app",
+    "clean",
     "crystals",
     "cut",
     "datasets",

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import StudyError
 from ..explain import METHODS, Checks, Explanation, check
 from ..explain import explain as explain_verdict
 from ..io.images import read_spectrum
@@ -14,7 +15,7 @@ from ..studies import default_study, load_study
 from ..trust.weights import load_weights, shipped_weights
 from ..verdict import classify as classify_spectrum
 from .common import FIGURES, Json, SeedOption, StudyOption, app, print_json, writable
-from .judge import ImageArgument, MaskOption, WeightsOption
+from .judge import ImageArgument, MaskOption
 
 Method = StrEnum("Method", {name: name for name in METHODS})  # type: ignore[misc]
 
@@ -24,10 +25,16 @@ def explain(
     image: ImageArgument,
     study: StudyOption = None,
     mask: MaskOption = None,
-    weights: WeightsOption = None,
+    weights: Annotated[
+        str | None,
+        typer.Option("--weights", help="Weights that `train` wrote; with --check more of other seeds, with commas."),
+    ] = None,
     name: Annotated[str | None, typer.Option("--for", metavar="MODEL", help="The candidate; else the nearest.")] = None,
     method: Annotated[Method, typer.Option("--method", help="How shares are worked out.")] = Method.shapley,  # type: ignore[attr-defined]
     checks: Annotated[bool, typer.Option("--check", help="Say whether the explanation deserves its name.")] = False,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="With --check: fit the rival to the best match for the physics as well.")
+    ] = False,
     figure: Annotated[Path | None, typer.Option("-o", "--figure", help="Figure to write.")] = None,
     seed: SeedOption = 0,
     as_json: Json = False,
@@ -38,10 +45,14 @@ def explain(
         writable(figure, *FIGURES)
     if name is not None:
         found.model(name)
-    loaded, warning = load_weights(weights or shipped_weights(found), found)
+    paths = weights.split(",") if weights else [str(shipped_weights(found))]
+    if len(paths) > 1 and not checks:
+        raise StudyError("several weights are compared by --check alone; add it, or name one file")
+    loaded, warning = load_weights(paths[0], found)
+    others = [load_weights(path, found)[0] for path in paths[1:]]
     verdict = classify_spectrum(read_spectrum(image, found, mask), loaded)
     result = explain_verdict(verdict, loaded, name, str(method), seed)
-    tested = check(result, verdict, loaded, seed) if checks else None
+    tested = check(result, verdict, loaded, seed, others, refit) if checks else None
     if figure is not None:
         save_figure(plot_explanation(result), figure)
     if as_json:
@@ -75,3 +86,7 @@ def print_checks(found: Checks) -> None:
     others = ", ".join(f"{name} {value:+.2f}" for name, value in found.other_methods.items())
     print(f"rank correlation with {others}; with a network of random weights {found.random_weights:+.2f}")
     print(f"rank correlation with what the simulator says tells the best matches apart: {found.physics:+.2f}")
+    if found.physics_refitted is not None:
+        print(f"the same once the rival is fitted to the best match: {found.physics_refitted:+.2f}")
+    if found.seeds is not None:
+        print(f"rank correlation between networks of different seeds: {found.seeds:+.2f}")

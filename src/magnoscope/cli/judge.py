@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..cleaning import load_cleaner, shipped_cleaner
 from ..errors import DataError
 from ..fetch import fetch as fetch_files
 from ..fetch import find_measurement, shipped_example
@@ -47,6 +48,10 @@ def classify(
     study: StudyOption = None,
     mask: MaskOption = None,
     weights: WeightsOption = None,
+    clean: Annotated[bool, typer.Option("--clean", help="Clean the spectrum first.")] = False,
+    cleaner: Annotated[
+        Path | None, typer.Option("--cleaner", help="What --clean uses; else the cleaner that ships.")
+    ] = None,
     figure: Annotated[Path | None, typer.Option("-o", "--figure", help="Figure to write.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -54,7 +59,10 @@ def classify(
     found = load_study(study or default_study())
     if figure is not None:
         writable(figure, *FIGURES)
-    verdict = classify_spectrum(read_spectrum(image, found, mask), weights)
+    spectrum = read_spectrum(image, found, mask)
+    if clean or cleaner is not None:
+        spectrum = load_cleaner(cleaner or shipped_cleaner(found), found)[0](spectrum)
+    verdict = classify_spectrum(spectrum, weights)
     if figure is not None:
         save_figure(plot_verdict(verdict), figure)
     if as_json:

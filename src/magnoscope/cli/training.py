@@ -11,15 +11,18 @@ import torch
 import typer
 
 from .. import __version__
+from ..cleaning import Cleaner, check_cleaner, save_cleaner
 from ..dataset.coverage import CoverageLaw, random_coverage
-from ..dataset.noise import SWITCHES, Nuisance
+from ..dataset.noise import SWITCHES
 from ..dataset.parts import attributes_of, identity_of, joined, load_part, open_set
-from ..errors import DataError, StudyError
+from ..errors import DataError, StudyError, WeightsError
 from ..networks.base import SpectrumNetwork
+from ..networks.cleaner import CleaningNetwork
+from ..networks.files import read_file
 from ..networks.foreign import slice_energies
-from ..networks.kinds import KINDS, kind_of, new_network
+from ..networks.kinds import KINDS, Kind, kind_of, untrained
 from ..networks.posterior import POSTERIOR, POSTERIOR_NUISANCE, Inference, PosteriorNetwork, new_posterior
-from ..networks.training import Training, TrainingConfig
+from ..networks.training import Training
 from ..study import Study
 from ..trust.held_back import calibrate, scored
 from ..trust.posterior import KIND as INFERENCE
@@ -29,6 +32,8 @@ from .common import DatasetArgument, Json, SeedOption, StudyOption, app, print_j
 from .datasets import study_of
 
 COVERAGES = 256
+FINE = 0.25
+"""Learning rate of a training that starts from weights, in units of the usual one."""
 
 
 def _commit() -> str:
@@ -49,7 +54,9 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="Weights to write, ending in .safetensors.")],
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="At most so many; else the kind's own.")] = None,
     seed: SeedOption = 0,
-    width: Annotated[int, typer.Option("--width", min=16, max=1024, help="Channels; a multiple of 16.")] = 48,
+    width: Annotated[
+        int | None, typer.Option("--width", min=16, max=1024, help="Channels, a multiple of 16; else the kind's own.")
+    ] = None,
     without: Annotated[
         str, typer.Option("--without", help=f"Nuisances to leave out, with commas: {', '.join(SWITCHES)}.")
     ] = "",
@@ -57,11 +64,16 @@ def train(
         Path | None,
         typer.Option("--shared", help="Another set, of spectra that models share: `dataset build --draws overlap`."),
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--start-from", help="Weights of the same kind and width to go on from, on this set."),
+    ] = None,
     study: StudyOption = None,
     as_json: Json = False,
 ) -> None:
     """Train a network, calibrate it on held-back simulations and score it on others; go on if interrupted."""
-    settings, usual = (POSTERIOR, POSTERIOR_NUISANCE) if kind == INFERENCE else _recipe(kind)
+    recipe = _recipe(kind)
+    width = width or recipe.width
     if width % 16:
         raise StudyError(f"--width {width} is not a multiple of 16")
     if kind == INFERENCE and shared is not None:
@@ -75,13 +87,15 @@ def train(
         parts |= {f"shared {name}": load_part(both, found, name) for name in ("calibration", "test")}
         parts["train"] = joined([parts["train"], load_part(both, found, "train")], len(found.classes))
     coverages = random_coverage(found, COVERAGES, seed)
-    nuisance = usual.without(*without.split(",")) if without else usual
-    config = replace(settings, seed=seed, epochs=epochs or settings.epochs)
-    network: SpectrumNetwork | PosteriorNetwork
-    network = new_posterior(found, seed, width) if kind == INFERENCE else new_network(found, kind, seed, width)
-    folder, task = output.with_suffix(".training"), Inference() if kind == INFERENCE else None
+    nuisance = recipe.nuisance.without(*without.split(",")) if without else recipe.nuisance
+    config = replace(recipe.config, seed=seed, epochs=epochs or recipe.config.epochs)
+    network = new_posterior(found, seed, width) if kind == INFERENCE else untrained(found, kind, seed, width)
+    if start is not None:
+        _start_from(network, start, found, kind, width)
+        config = replace(config, learning_rate=config.learning_rate * FINE)
+    energies, folder = slice_energies(found), output.with_suffix(".training")
     training = Training(
-        network, parts["train"], parts["validation"], coverages, config, folder, nuisance, slice_energies(found), task
+        network, parts["train"], parts["validation"], coverages, config, folder, nuisance, energies, recipe.task()
     )
 
     def report(line: str) -> None:
@@ -90,21 +104,29 @@ def train(
     attributes = attributes_of(source)
     if attributes["physics_hash"] != found.physics_hash:
         report(f"warning: study {found.name} has changed since {dataset} was built")
-    if _go_on(training, identity_of(dataset) | {"kind": kind, "width": width, "shared": str(shared)}):
+    identity = {"kind": kind, "width": width, "shared": str(shared), "start": str(start)}
+    if _go_on(training, identity_of(dataset) | identity):
         report(f"going on after epoch {training.epoch}")
     training.run(report)
-    about = {"kind": kind, "width": width, "seed": seed, "commit": commit}
-    card = _finish(network, training, found, dataset, parts, coverages, about, output)
+    about = {"kind": kind, "width": width, "seed": seed, "commit": commit} | ({"start": str(start)} if start else {})
+    card = _finish(network, _card(training, found, dataset, parts, about), training, found, parts, coverages, output)
     if as_json:
         print_json(card)
     else:
         print(json.dumps(card["scores"], indent=2))
 
 
-def _recipe(kind: str) -> tuple[TrainingConfig, Nuisance]:
-    """How a network of a kind is trained, and what its training images are put through."""
-    recipe = kind_of(kind)
-    return recipe.config, recipe.nuisance
+def _recipe(kind: str) -> Kind:
+    """How a network of a kind is trained; a posterior is built from more than its sizes, see :func:`new_posterior`."""
+    if kind != INFERENCE:
+        return kind_of(kind)
+    return Kind(
+        "the parameters of each candidate",
+        PosteriorNetwork,
+        POSTERIOR,
+        POSTERIOR_NUISANCE,
+        Inference,  # type: ignore[arg-type]
+    )
 
 
 def _go_on(training: Training, identity: dict[str, Any]) -> bool:
@@ -122,20 +144,23 @@ def _go_on(training: Training, identity: dict[str, Any]) -> bool:
         raise DataError(f"{training.folder} is damaged; remove it to train from the start") from None
 
 
-def _finish(
-    network: SpectrumNetwork | PosteriorNetwork,
-    training: Training,
-    study: Study,
-    dataset: Path,
-    parts: dict[str, Any],
-    coverages: torch.Tensor,
-    about: dict[str, Any],
-    output: Path,
+def _start_from(network: torch.nn.Module, start: Path, study: Study, kind: str, width: int) -> None:
+    """Give a network the weights of another of its kind."""
+    tensors, _, card = read_file(start, study)
+    own = network.state_dict()
+    given = {k.removeprefix("network."): v for k, v in tensors.items() if k.removeprefix("network.") in own}
+    if card.get("kind") != kind or {k: v.shape for k, v in given.items()} != {k: v.shape for k, v in own.items()}:
+        raise WeightsError(
+            f"{start} is no {kind} network of width {width}; start from weights of the same kind and width"
+        )
+    network.load_state_dict(given)
+
+
+def _card(
+    training: Training, study: Study, dataset: Path, parts: dict[str, Any], about: dict[str, Any]
 ) -> dict[str, Any]:
-    """Calibrate, score, write; returns the card."""
-    seed = int(about["seed"])
-    typer.echo("calibrating and scoring", err=True)
-    card: dict[str, Any] = about | {
+    """What weights say of themselves: what they were made of, and how."""
+    return about | {
         "study": study.name,
         "classes": list(study.classes),
         "layout_hash": study.layout_hash,
@@ -149,6 +174,25 @@ def _finish(
         "epochs": training.epoch,
         "minutes": sum(row["seconds"] for row in training.history) / 60,
     }
+
+
+def _finish(
+    network: torch.nn.Module,
+    card: dict[str, Any],
+    training: Training,
+    study: Study,
+    parts: dict[str, Any],
+    coverages: torch.Tensor,
+    output: Path,
+) -> dict[str, Any]:
+    """Calibrate what tells models apart, score, write; returns the card."""
+    seed = int(card["seed"])
+    typer.echo("calibrating and scoring", err=True)
+    if isinstance(network, CleaningNetwork):
+        cleaner = Cleaner(network, card)
+        card["scores"] = check_cleaner(cleaner, parts["train"], parts["test"], coverages, seed).as_dict()
+        save_cleaner(cleaner, output)
+        return card
     if isinstance(network, PosteriorNetwork):
         checked = check_posterior(network, parts["test"], coverages, study, training.nuisance.measured, seed)
         card["scores"] = {
@@ -156,6 +200,7 @@ def _finish(
         }
         save_posterior(Posterior(network, card), output)
         return card
+    assert isinstance(network, SpectrumNetwork)
     calibration = calibrate(
         network, parts["train"], parts["calibration"], coverages, seed, study.view, training.nuisance,
         parts.get("shared calibration"),

@@ -258,6 +258,30 @@ def _heat(signal: torch.Tensor, mean: torch.Tensor, share: float, generator: tor
     return signal.reshape(n, -1).scatter_add(1, where, bump * run_mean).reshape(signal.shape)
 
 
+def distort(
+    signal: torch.Tensor, nuisance: Nuisance, generator: torch.Generator, mirrors: tuple[int, ...] = (0, 1)
+) -> torch.Tensor:
+    """What happens to a spectrum before it is counted: misalignment, shifts, mirrors, scales; see :func:`degrade`."""
+    return _scale(_distort(signal, nuisance, generator, mirrors), nuisance, generator)
+
+
+def observe(
+    signal: torch.Tensor, coverages: torch.Tensor | None, nuisance: Nuisance, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What counting adds to a spectrum, and where it is seen: background, noise, hot pixels, masks."""
+    mean = signal.mean((2, 3, 4), keepdim=True).clamp_min(1e-12)
+    if nuisance.offset:
+        signal = signal + mean * _offset(signal.shape[:3], nuisance.offset, generator)[..., None, None]
+    if nuisance.noise[1]:
+        signal = signal + mean * _noise(signal / mean, nuisance, generator)
+    if nuisance.hot:
+        signal = _heat(signal, mean, nuisance.hot, generator)
+    valid = torch.ones(signal.shape, dtype=torch.bool)
+    if nuisance.masks and coverages is not None:
+        valid = coverages[torch.randint(len(coverages), (len(signal),), generator=generator)]
+    return torch.where(valid, signal.clamp_min(0), 0.0), valid
+
+
 def degrade(
     signal: torch.Tensor,
     coverages: torch.Tensor | None,
@@ -286,19 +310,7 @@ def degrade(
     valid : same shape, bool
     """
     # the order of the draws is part of the result: a seed must go on meaning the same measurement
-    signal = _distort(signal, nuisance, generator, mirrors)
-    signal = _scale(signal, nuisance, generator)
-    mean = signal.mean((2, 3, 4), keepdim=True).clamp_min(1e-12)
-    if nuisance.offset:
-        signal = signal + mean * _offset(signal.shape[:3], nuisance.offset, generator)[..., None, None]
-    if nuisance.noise[1]:
-        signal = signal + mean * _noise(signal / mean, nuisance, generator)
-    if nuisance.hot:
-        signal = _heat(signal, mean, nuisance.hot, generator)
-    valid = torch.ones(signal.shape, dtype=torch.bool)
-    if nuisance.masks and coverages is not None:
-        valid = coverages[torch.randint(len(coverages), (len(signal),), generator=generator)]
-    return torch.where(valid, signal.clamp_min(0), 0.0), valid
+    return observe(distort(signal, nuisance, generator, mirrors), coverages, nuisance, generator)
 
 
 def usual_variance(signal: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -340,16 +352,23 @@ def degraded(spectrum: Spectrum, nuisance: Nuisance, seed: int, law: CoverageLaw
     return Spectrum(spectrum.study, np.where(valid, measured[0].double().numpy(), np.nan), valid)
 
 
-def prepare(measured: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """What a network sees: (n, 2 runs, slices, x, y), root of the intensity over the run's mean, and the mask.
+def run_means(measured: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Mean intensity of each run over valid pixels, (n, runs, 1, 1, 1), with pixels above eight times it pulled down.
 
-    The mean is over valid pixels with those above eight times it pulled down, three times over, so that a hot pixel
-    does not set the scale; no scale of a run survives.
+    Three times over, so that a hot pixel does not set the scale.
     """
     seen = valid.sum((2, 3, 4), keepdim=True).clamp_min(1)
     masked = measured * valid
     mean = masked.sum((2, 3, 4), keepdim=True) / seen
     for _ in range(3):
         mean = torch.minimum(masked, 8 * mean).sum((2, 3, 4), keepdim=True) / seen
-    image = (measured.clamp_min(0) / mean.clamp_min(1e-12)).clamp_max(30).sqrt() * valid
+    return mean.clamp_min(1e-12)
+
+
+def prepare(measured: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """What a network sees: (n, 2 runs, slices, x, y), root of the intensity over the run's mean, and the mask.
+
+    The mean is that of :func:`run_means`; no scale of a run survives.
+    """
+    image = (measured.clamp_min(0) / run_means(measured, valid)).clamp_max(30).sqrt() * valid
     return torch.cat([image, valid.to(image.dtype)], 1)

@@ -7,6 +7,8 @@ shapley
     Syst. 41, 647 (2014), by random orders and their reverse): shares add up to the whole margin.
 gradients
     Integrated gradients from the neutral spectrum (M. Sundararajan et al., ICML 2017), which also give a map by pixel.
+evidence
+    What an additive network says by pixel; exact, since its log-odds are the sum of it and a constant.
 gradcam, hirescam
     Class activation maps of networks on the flat image (R. R. Selvaraju et al., ICCV 2017; R. L. Draelos and L. Carin,
     arXiv:2011.08891); on a network with pooled filters both are the exact map of B. Zhou et al., CVPR 2016.
@@ -20,13 +22,14 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import MagnoscopeError
+from ..networks.additive import AdditiveNetwork
 from ..networks.published import PublishedDUQ, PublishedNetwork
 from ..spectrum import Spectrum, to_tiles
 from ..trust.weights import Weights, load_weights, shipped_weights
 from ..verdict import Verdict
 from .margin import Margin
 
-METHODS = ("shapley", "occlusion", "gradients", "gradcam", "hirescam")
+METHODS = ("shapley", "occlusion", "gradients", "evidence", "gradcam", "hirescam")
 ORDERS = 8
 """Random orders of the slices, and as many reversed."""
 STEPS = 16
@@ -125,6 +128,9 @@ def explain(
     elif method == "gradients":
         pixels = integrated_gradients(margin)
         shares = pixels.sum((2, 3))
+    elif method == "evidence":
+        pixels = additive_evidence(margin)
+        shares = pixels.sum((2, 3))
     elif method in ("gradcam", "hirescam"):
         pixels = activation_map(margin, verdict.spectrum, high_resolution=method == "hirescam")
         shares = pixels.mean((2, 3))
@@ -138,6 +144,7 @@ def explain(
         name=name,
         method=method,
         shares=shares / size if size > 0 else shares,
+        # what is said of pixels without a detector, as a network may of a gap, stays with the slice
         pixels=None if pixels is None else np.where(verdict.spectrum.valid, pixels, np.nan),
         margin=float(ends[0]),
         neutral=float(ends[1]),
@@ -174,6 +181,27 @@ def integrated_gradients(margin: Margin) -> NDArray[np.float64]:
         value = margin.of_inputs(margin.network.prepare(image, margin.valid[None]))
         total += torch.autograd.grad(value.sum(), image)[0][0]
     return (total * change / STEPS).double().numpy()
+
+
+@torch.no_grad()
+def additive_evidence(margin: Margin) -> NDArray[np.float64]:
+    """Evidence for the candidate less that for the best other, (runs, slices, x, y); with the biases, the log-odds.
+
+    Raises
+    ------
+    MagnoscopeError
+        If the network is not additive.
+    """
+    network = margin.network
+    if not isinstance(network, AdditiveNetwork):
+        raise MagnoscopeError(
+            "evidence that adds up is what additive networks have; for this one use shapley, occlusion or gradients"
+        )
+    inputs = network.prepare(margin.measured[None], margin.valid[None])
+    logits = network(inputs).logits[0].clone()
+    logits[margin.number] = -torch.inf
+    found = network.evidence(inputs)[0]
+    return ((found[margin.number] - found[int(logits.argmax())]) / margin.temperature).double().numpy()
 
 
 def activation_map(margin: Margin, spectrum: Spectrum, high_resolution: bool) -> NDArray[np.float64]:

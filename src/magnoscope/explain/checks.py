@@ -1,18 +1,26 @@
 """Does an explanation deserve its name: it should follow the network, and the network should follow the physics."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from ..estimate.descent import descend, look
+from ..plan.expected import ExpectedLikelihood
+from ..simulate import Simulator
+from ..spectrum import Spectrum
 from ..trust.weights import Weights, untrained
 from ..verdict import Verdict
 from .attribution import Explanation, explain
 from .margin import Margin
 
 RANDOM_ORDERS = 16
+STEPS = 4
+"""Least-squares steps by which the rival is fitted again."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,10 @@ class Checks:
     physics : float
         The same with what the simulator says tells the two nearest candidates' best matches apart, in units of the
         noise.
+    physics_refitted : float or None
+        The same once the rival is fitted to the best match, if that was asked for.
+    seeds : float or None
+        Mean rank correlation between the shares of networks of other seeds and this one, if there are any.
     """
 
     deletion: float
@@ -44,6 +56,8 @@ class Checks:
     other_methods: dict[str, float]
     random_weights: float
     physics: float
+    physics_refitted: float | None = None
+    seeds: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -66,13 +80,58 @@ def information(verdict: Verdict) -> NDArray[np.float64]:
     return np.where(noise > 0, difference / np.maximum(noise, 1e-30), 0.0)
 
 
-def check(explanation: Explanation, verdict: Verdict, weights: Weights, seed: int = 0) -> Checks:
+def refitted_information(verdict: Verdict, simulator: Simulator | None = None) -> NDArray[np.float64]:
+    """What tells the nearest candidate's best match from the next candidate, fitted to it: (runs, slices).
+
+    As :func:`information`, but of differences that the rival's parameters cannot make up for: the expected
+    log-likelihood ratio of :mod:`magnoscope.plan`, with the noise of this measurement.
+
+    Raises
+    ------
+    InstabilityError
+        If the rival's best match is not stable.
+    """
+    first, second = sorted(verdict.matches, key=lambda name: -verdict.scores[name])[:2]
+    spectrum, study = verdict.spectrum, verdict.spectrum.study
+    fitted = verdict.matches[first].match.fitted
+    pixels = spectrum.valid.sum((2, 3), keepdims=True)
+    square = np.where(spectrum.valid, (spectrum.signal - fitted) ** 2, 0).sum((2, 3), keepdims=True)
+    noise = square / pixels.clip(1)
+    valid = spectrum.valid & (noise > 0)
+    truth = Spectrum(study, np.where(valid, fitted, np.nan), valid)
+    expected = ExpectedLikelihood.of_truth(truth, np.broadcast_to(noise, study.shape))
+    simulator = simulator or Simulator(study)
+    model = study.model(second)
+
+    def simulate(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return simulator.signal(second, values)
+
+    start = look(expected, simulate, model.values(verdict.matches[second].parameters))
+    if start is None:
+        start = look(expected, simulate, model.reference)
+    assert start is not None  # the best match was simulated before
+    end, _ = descend(expected, simulate, start, model.prior, STEPS)
+    return expected.by_slice(end.profile)
+
+
+def check(
+    explanation: Explanation,
+    verdict: Verdict,
+    weights: Weights,
+    seed: int = 0,
+    others: Sequence[Weights] = (),
+    refit: bool = False,
+) -> Checks:
     """Check an explanation of a verdict.
 
     Parameters
     ----------
     seed : int
         Of random orders and random weights.
+    others : sequence of Weights
+        Networks of other seeds, whose explanations of the same verdict should agree.
+    refit : bool
+        Whether to compare with the physics once the rival is fitted as well: some thirty simulations.
     """
     margin = Margin.of(verdict, weights, explanation.name)
     runs, slices = margin.slices
@@ -90,7 +149,7 @@ def check(explanation: Explanation, verdict: Verdict, weights: Weights, seed: in
         )
 
     random = [rng.permutation(runs * slices) for _ in range(RANDOM_ORDERS)]
-    others = [m for m in ("shapley", "occlusion", "gradients") if m != explanation.method]
+    methods = [m for m in ("shapley", "occlusion", "gradients") if m != explanation.method]
     study = verdict.spectrum.study
     blank = Weights(untrained(study, {"width": 48} | weights.card, seed + 1), weights.calibration, weights.card)
     blank.network.eval()
@@ -103,10 +162,20 @@ def check(explanation: Explanation, verdict: Verdict, weights: Weights, seed: in
         insertion_central=area(central, True),
         other_methods={
             m: rank_correlation(explanation.shares, explain(verdict, weights, explanation.name, m, seed).shares)
-            for m in others
+            for m in methods
         },
         random_weights=rank_correlation(
             explanation.shares, explain(verdict, blank, explanation.name, explanation.method, seed).shares
         ),
         physics=rank_correlation(explanation.shares, information(verdict)),
+        physics_refitted=rank_correlation(explanation.shares, refitted_information(verdict)) if refit else None,
+        seeds=agreement(
+            [explanation, *(explain(verdict, w, explanation.name, explanation.method, seed) for w in others)]
+        ),
     )
+
+
+def agreement(explanations: Sequence[Explanation]) -> float | None:
+    """Mean rank correlation of the sizes of shares between all pairs; None for less than two."""
+    found = [rank_correlation(a.shares, b.shares) for a, b in combinations(explanations, 2)]
+    return float(np.mean(found)) if found else None

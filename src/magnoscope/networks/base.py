@@ -18,11 +18,14 @@ class Sizes:
     classes : int
     parameters : int
         The most parameters any candidate has.
+    mirrors : tuple of int
+        Axes of Q along which the study's view may be mirrored.
     """
 
     shape: tuple[int, int, int, int]
     classes: int
     parameters: int
+    mirrors: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,22 @@
 """The kinds of network that `train` makes, each with how it is trained unless told otherwise."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+from torch import nn
 
 from ..dataset.noise import CLEAN, Nuisance
 from ..errors import WeightsError
 from ..study import Study
+from .additive import AdditiveNetwork
+from .autoencoder import PublishedAutoencoder
 from .base import Sizes, SpectrumNetwork
+from .cleaner import CleanerNetwork
+from .cleaning import Cleaning
 from .compact import CompactNetwork
 from .published import PublishedDUQ, PublishedNetwork
-from .training import TrainingConfig
+from .training import Classification, Task, TrainingConfig
 
 PUBLISHED = TrainingConfig(
     epochs=500, learning_rate=1e-3, weight_decay=0.0, penalty=0.0, foreign=0.0, optimizer="adam", annealed=False,
@@ -28,16 +33,27 @@ class Kind:
     ----------
     title : str
     build : callable
-        From the sizes and the width (which only the compact one heeds) to an untrained network.
+        From the sizes and the width (which the published ones do not heed) to an untrained network.
     config : TrainingConfig
     nuisance : Nuisance
         What the training images are put through: nothing, as published, or what a measurement does.
+    task : callable
+        What it is trained to do.
+    width : int
+        Channels, unless told otherwise.
     """
 
     title: str
-    build: Callable[[Sizes, int], SpectrumNetwork]
+    build: Callable[[Sizes, int], nn.Module]
     config: TrainingConfig
     nuisance: Nuisance
+    task: Callable[[], Task] = Classification
+    width: int = 48
+
+    @property
+    def cleans(self) -> bool:
+        """Whether it makes clean spectra instead of telling candidates apart."""
+        return self.task is Cleaning
 
 
 KINDS = {
@@ -46,6 +62,13 @@ KINDS = {
         lambda sizes, width: CompactNetwork(*sizes.shape[:2], sizes.classes, sizes.parameters, width),
         TrainingConfig(),
         Nuisance(),
+    ),
+    "additive": Kind(
+        "local evidence by pixel that adds up to the logits; interpretable by construction",
+        lambda sizes, width: AdditiveNetwork(sizes, width),
+        TrainingConfig(penalty=0.0),
+        Nuisance(),
+        width=32,
     ),
     "dense": Kind(
         "the published CNN (figure 3a), trained as published",
@@ -74,12 +97,28 @@ KINDS = {
         TrainingConfig(learning_rate=1e-3),
         Nuisance(),
     ),
+    "cleaner": Kind(
+        "a small U-Net from noisy, masked spectra with background to clean ones, with the spread of each pixel",
+        lambda sizes, width: CleanerNetwork(sizes, width),
+        TrainingConfig(epochs=40, patience=10),
+        replace(Nuisance(), quiet=0.05),
+        Cleaning,
+        32,
+    ),
+    "autoencoder-published": Kind(
+        "the published variational autoencoder (figure 3c), from clean simulations to themselves",
+        lambda sizes, width: PublishedAutoencoder(sizes),
+        replace(PUBLISHED, epochs=100, patience=100),
+        CLEAN,
+        Cleaning,
+    ),
 }  # fmt: skip
 
 
 def sizes_of(study: Study) -> Sizes:
     """What a study fixes of its networks."""
-    return Sizes(study.shape, len(study.classes), max(len(model.parameters) for model in study.models.values()))
+    most = max(len(model.parameters) for model in study.models.values())
+    return Sizes(study.shape, len(study.classes), most, study.view.mirrors)
 
 
 def kind_of(name: str) -> Kind:
@@ -95,7 +134,22 @@ def kind_of(name: str) -> Kind:
     return KINDS[name]
 
 
-def new_network(study: Study, kind: str, seed: int, width: int = 48) -> SpectrumNetwork:
-    """An untrained network with a study's sizes."""
+def untrained(study: Study, kind: str, seed: int, width: int | None = None) -> nn.Module:
+    """An untrained network of any kind with a study's sizes."""
     torch.manual_seed(seed)
-    return kind_of(kind).build(sizes_of(study), width)
+    recipe = kind_of(kind)
+    return recipe.build(sizes_of(study), width or recipe.width)
+
+
+def new_network(study: Study, kind: str, seed: int, width: int | None = None) -> SpectrumNetwork:
+    """An untrained network that tells a study's candidates apart.
+
+    Raises
+    ------
+    WeightsError
+        If the kind does something else.
+    """
+    network = untrained(study, kind, seed, width)
+    if not isinstance(network, SpectrumNetwork):
+        raise WeightsError(f"a {kind} tells no models apart; use it with `magnoscope clean`")
+    return network

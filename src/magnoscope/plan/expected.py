@@ -32,8 +32,14 @@ class ExpectedLikelihood(TileLikelihood):
     variance: NDArray[np.float64]
 
     @classmethod
-    def of_truth(cls, truth: Spectrum) -> "ExpectedLikelihood":
-        """Take up a simulation as what will be measured, with the noise of a typical measurement.
+    def of_truth(cls, truth: Spectrum, variance: NDArray[np.float64] | None = None) -> "ExpectedLikelihood":
+        """Take up a simulation as what will be measured.
+
+        Parameters
+        ----------
+        truth : Spectrum
+        variance : (runs, slices, x, y), optional
+            Of the noise; that of a typical measurement unless given.
 
         Raises
         ------
@@ -43,7 +49,9 @@ class ExpectedLikelihood(TileLikelihood):
         as_tiles = truth.study.view.as_tiles
         valid = as_tiles(truth.valid)
         seen = valid.reshape(-1, valid.shape[2] * valid.shape[3])
-        variance = as_tiles(usual_variance(np.where(truth.valid, truth.signal, 0), truth.valid)).reshape(seen.shape)
+        if variance is None:
+            variance = usual_variance(np.where(truth.valid, truth.signal, 0), truth.valid)
+        variance = as_tiles(variance).reshape(seen.shape)
         tiles = np.flatnonzero((seen.sum(1) >= FEWEST) & (variance.max(1) > 0))
         if not len(tiles):
             raise SpectrumError(

@@ -1,0 +1,77 @@
+"""Figures of cleaned spectra, and of the published one beside ours."""
+
+from collections.abc import Mapping
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from .explain import Explanation
+from .plot import MISSING, draw_image
+from .spectrum import Spectrum, to_image
+
+
+def plot_cleaned(measured: Spectrum, cleaned: Spectrum) -> Figure:
+    """Data, the cleaned spectrum and its spread, each run on the scale of its data."""
+    return _beside(measured, {"data": measured.signal, "cleaned": cleaned.signal, "spread": _spread(cleaned)})
+
+
+def _spread(cleaned: Spectrum) -> NDArray[np.float64]:
+    return np.zeros_like(cleaned.signal) if cleaned.error is None else cleaned.error
+
+
+def _beside(measured: Spectrum, panels: Mapping[str, NDArray[np.float64]]) -> Figure:
+    figure = Figure(figsize=(1 + 4.6 * len(panels), 5.4), layout="constrained")
+    for number, (title, values) in enumerate(panels.items(), 1):
+        shown = measured.study.view.as_tiles(np.where(measured.valid, values, np.nan))
+        draw_image(figure.add_subplot(1, len(panels), number), shown, measured, title)
+    figure.suptitle(measured.study.title, fontsize=10)
+    return figure
+
+
+def plot_cleaning_and_evidence(
+    measured: Spectrum, cleaned: Mapping[str, Spectrum], explanations: Mapping[str, Explanation], number: int = 10
+) -> Figure:
+    """As figure 7 of the published study, for several cleaners and networks side by side.
+
+    Parameters
+    ----------
+    measured : Spectrum
+    cleaned : mapping of str to Spectrum
+        By title, such as the published autoencoder's and ours.
+    explanations : mapping of str to Explanation
+        By title: the map of each, and under it the slices with the largest shares.
+    number : int
+        Slices shown.
+    """
+    upper = {"data": measured.signal} | {title: spectrum.signal for title, spectrum in cleaned.items()}
+    columns = max(len(upper), len(explanations), 1)
+    figure = Figure(figsize=(1 + 4.6 * columns, 13), layout="constrained")
+    grid = figure.add_gridspec(3, columns, height_ratios=[1.3, 1.3, 1])
+    view, study = measured.study.view, measured.study
+    for column, (title, values) in enumerate(upper.items()):
+        shown = view.as_tiles(np.where(measured.valid, values, np.nan))
+        draw_image(figure.add_subplot(grid[0, column]), shown, measured, title)
+    for column, (title, one) in enumerate(explanations.items()):
+        axes = figure.add_subplot(grid[1, column])
+        shares = one.shares[..., None, None] if one.pixels is None else one.pixels
+        shown = to_image(np.where(measured.valid, shares, np.nan))
+        top = max(float(np.nanpercentile(np.abs(shown), 99.5)), 1e-12)
+        colours = matplotlib.colormaps["PuOr_r"].with_extremes(bad=MISSING)
+        axes.imshow(shown, cmap=colours, vmin=-top, vmax=top, interpolation="nearest", aspect="auto")
+        axes.set_title(f"{title}: evidence for {one.name} ({one.method})", fontsize=10, loc="left")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes = figure.add_subplot(grid[2, column])
+        first = one.ordered()[:number][::-1]
+        names = [
+            f"Ei {study.runs[r].ei:g}: {study.energy_edges[r, s]:.1f} to {study.energy_edges[r, s + 1]:.1f}"
+            for r, s in first
+        ]
+        sizes = [one.shares[r, s] for r, s in first]
+        axes.barh(names, sizes, color=["#b35806" if x > 0 else "#542788" for x in sizes])
+        axes.axvline(0, color="black", lw=0.6)
+        axes.tick_params(labelsize=7)
+        axes.set_xlabel("share of the evidence")
+    return figure
