@@ -52,8 +52,8 @@ def clean_command(
             raise DataError(f"{check} is not the training set of this cleaner: its test part may have trained it")
         seed = int(cleaner.card["seed"])
         law = CoverageLaw.from_settings(cleaner.card.get("coverage"))
-        parts = [load_part(source, found, name) for name in ("train", "test")]
-        report = check_cleaner(cleaner, *parts, random_coverage(found, COVERAGES, seed, law), seed)
+        train, test = (load_part(source, found, name) for name in ("train", "test"))
+        report = check_cleaner(cleaner, train, test, random_coverage(found, COVERAGES, seed, law), seed)
         result["checks"] = report.as_dict()
     write_spectrum(cleaned, output, {"cleaned": str(cleaner.card.get("kind", ""))})
     if figure is not None:

@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from ..dataset.noise import prepare, run_means
 from .base import Sizes
+from .compact import LAYOUT
 
 SMALLEST = 8
 """Axes of fewer pixels are never thinned out."""
@@ -61,6 +62,7 @@ class CleanerNetwork(CleaningNetwork):
         self.join = _layer(width, width)
         self.leave = nn.ConvTranspose3d(width, 2 * runs, stride, stride)
         self.local = nn.Conv3d(2 * runs, runs, 3, padding=1)
+        self.to(memory_format=LAYOUT)  # type: ignore[call-overload]
 
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and logarithm of the variance of the root intensity, (n, runs, slices, x, y) each."""
@@ -71,7 +73,7 @@ class CleanerNetwork(CleaningNetwork):
         views = padded
         for axis in self.mirrors:
             views = torch.cat([views, _mirrored(views, 3 + axis, (nx, ny)[axis])], 1)
-        near = self.near(self.enter(views))
+        near = self.near(self.enter(views.contiguous(memory_format=LAYOUT)))
         joined = self.join(self.up(self.far(self.down(near))) + near)
         mean, log_variance = self.leave(joined)[..., :nx, :ny].float().split(self.runs, 1)
         return mean + self.local(inputs).float(), log_variance.clamp(-9.0, 3.0)
