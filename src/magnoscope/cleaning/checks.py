@@ -177,13 +177,12 @@ def _compared(
         # a hot pixel must not decide
         truth, raw = (np.minimum(a, np.quantile(a, 0.99)) for a in (partner[r, s][both], given.signal[r, s][both]))
         mirrored = np.flip(cleaned, axis)[r, s][both]
-        found = tuple(_correlation(a, truth) for a in (raw, cleaned[r, s][both], mirrored))
-        if all(np.isfinite(found)):
-            rows.append(found)
-    return rows  # type: ignore[return-value]
+        rows.append((_correlation(raw, truth), _correlation(cleaned[r, s][both], truth), _correlation(mirrored, truth)))
+    return rows
 
 
 def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Pearson's; none where either is the same everywhere."""
     a, b = a - a.mean(), b - b.mean()
     size = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / size if size > 0 else np.nan
+    return float(a @ b) / size if size > 0 else 0.0

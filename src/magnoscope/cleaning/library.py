@@ -49,7 +49,7 @@ class Library:
             left, whole = _laid(y, v, v @ x.T, v @ (x * x).T, (y * v) @ x.T)
             seen = whole > 0
             total += torch.where(seen, 1 - left / whole.clamp_min(1e-20), 0.0)
-            tiles += seen
+            tiles += seen[:, :1]
         return (total / tiles.clamp_min(1)).amax(1)
 
     def residual(self, images: torch.Tensor, valid: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
