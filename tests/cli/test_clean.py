@@ -55,4 +55,4 @@ def test_bad_input(refuse, image: Path, square_file: Path, weights: Path, cleane
     assert "must end in .h5 or .npy" in refuse("clean", image, "-o", tmp_path / "cleaned.txt")
     assert not out.exists()
     said = refuse("classify", image, "--study", square_file, "--weights", cleaner)
-    assert "is no weights file of magnoscope" in said
+    assert "cleans spectra and tells no models apart" in said

@@ -2,16 +2,24 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from magnoscope.cleaning import Cleaner, save_cleaner
 from magnoscope.errors import StudyError
+from magnoscope.networks.kinds import untrained
+from magnoscope.reproduce.cleaning import cleaners_of, cleaning_rows
 from magnoscope.reproduce.coarse import aliasing, edge_shifts
 from magnoscope.reproduce.figures import parameter_table, plot_models
 from magnoscope.reproduce.published import published
 from magnoscope.reproduce.rows import network_rows, trained
+from magnoscope.spectrum import Spectrum
+from magnoscope.studies import load_study, parse_study
 from magnoscope.trust.weights import shipped_weights
+
+SQUARE = (Path(__file__).parents[1] / "cli" / "square.toml").read_text()
 
 
 def test_published_numbers_of_the_worked_case(pcsmo):
@@ -76,3 +84,19 @@ def test_table_and_figure_of_the_models_come_from_the_study(pcsmo):
     figure = plot_models(pcsmo)
     labels = [{text.get_text() for text in axes.get_legend().get_texts()} for axes in figure.axes]
     assert labels == [{"JF1", "JA", "JF2", "JF3"}, {"JFS", "JFW", "JA1", "JA2"}]
+
+
+def test_cleaning_is_shown_and_what_is_missing_says_how_to_make_it(tmp_path):
+    study = parse_study(SQUARE)
+    card = {"kind": "cleaner", "width": 16, "layout_hash": study.layout_hash, "physics_hash": study.physics_hash}
+    save_cleaner(Cleaner(untrained(study, "cleaner", 0, 16), card), tmp_path / "any.safetensors")
+    cleaners = cleaners_of(study, tmp_path)
+    assert cleaners.keys() == {"cleaner"}
+    values = np.random.default_rng(0).gamma(2.0, size=study.shape)
+    measured = Spectrum(study, values, np.ones(study.shape, bool))
+    rows, figure = cleaning_rows(study, [], cleaners, measured, "somewhere")
+    missing, found = rows
+    assert missing.ours == "" and "magnoscope train autoencoder-published square-montecarlo.zarr" in missing.how
+    assert "raw" in found.ours and found.how == "8 tiles" and figure is not None
+    assert cleaning_rows(study, [], cleaners, None, "somewhere") == ([], None)
+    assert all(net.weights is None for net in trained(study, published(load_study("pcsmo")), tmp_path))

@@ -13,6 +13,7 @@ from ..errors import DataError, MagnoscopeError
 from ..fetch import find_measurement
 from ..io.images import read_spectrum
 from ..plot import save_figure
+from ..reproduce.cleaning import cleaners_of, cleaning_rows
 from ..reproduce.figures import parameter_table, plot_curves, plot_edges, plot_histogram, plot_images, plot_models
 from ..reproduce.published import Published, published
 from ..reproduce.rows import (
@@ -61,6 +62,11 @@ def reproduce(
     output.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     rows, figures = _stages(found, numbers, nets, measured, grids, dataset)
+    _say("cleaning and evidence")
+    more, figure = cleaning_rows(found, nets, cleaners_of(found, folder), measured, numbers.important)
+    rows += more
+    if figure is not None:
+        figures["figure-7"] = figure
     for name, figure in figures.items():
         save_figure(figure, output / f"{name}.png")
     (output / "table.json").write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from ..estimate.descent import descend, look
+from ..estimate.descent import Target
 from ..plan.expected import ExpectedLikelihood
 from ..simulate import Simulator
 from ..spectrum import Spectrum
@@ -103,14 +103,10 @@ def refitted_information(verdict: Verdict, simulator: Simulator | None = None) -
     simulator = simulator or Simulator(study)
     model = study.model(second)
 
-    def simulate(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return simulator.signal(second, values)
-
-    start = look(expected, simulate, model.values(verdict.matches[second].parameters))
-    if start is None:
-        start = look(expected, simulate, model.reference)
+    target = Target(expected, lambda values: simulator.signal(second, values), model.prior)
+    start = target.look(model.values(verdict.matches[second].parameters)) or target.look(model.reference)
     assert start is not None  # the best match was simulated before
-    end, _ = descend(expected, simulate, start, model.prior, STEPS)
+    end = target.descend(start, STEPS)
     return expected.by_slice(end.profile)
 
 

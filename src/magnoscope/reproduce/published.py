@@ -26,6 +26,8 @@ class Published:
         What is said of the fast method's band edges, in words.
     networks : dict
         By kind and resolution method, "accuracy", "measurement", and what else is printed.
+    important : str
+        The slice that the publication calls most important.
     """
 
     citation: str
@@ -34,6 +36,7 @@ class Published:
     cost: list[dict[str, Any]]
     edges: dict[str, str]
     networks: dict[str, dict[str, dict[str, Any]]]
+    important: str = ""
 
 
 def published(study: Study) -> Published:

@@ -1,22 +1,20 @@
 """Weights in one safetensors file: the network, its calibration and a card that says how they were made."""
 
 import json
-import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import torch
-from safetensors.torch import save_file
 
 from ..dataset.noise import Nuisance
 from ..errors import WeightsError
 from ..networks.base import SpectrumNetwork
 from ..networks.ensemble import MOST_MEMBERS, Ensemble
-from ..networks.kinds import new_network
+from ..networks.files import changed, read_file, write_file
+from ..networks.kinds import KINDS, new_network
 from ..study import Study
 from .calibration import FIRST_SIGNALS, SIGNALS, Calibration
 from .reconstruction import Reconstruction
@@ -54,17 +52,7 @@ def save_weights(weights: Weights, path: Path) -> None:
         tensors["calibration.components"] = torch.as_tensor(found.reconstruction.components).half().contiguous()
         tensors["calibration.spread"] = torch.as_tensor(found.reconstruction.spread)
     calibration = {k: getattr(found, k) for k in NUMBERS} | {"signals": list(found.signals)}
-    metadata = {"card": json.dumps(weights.card), "calibration": json.dumps(calibration)}
-    partial = path.with_suffix(".partial")
-    try:
-        save_file(tensors, partial, metadata)
-        os.replace(partial, path)
-        partial.write_text(json.dumps(weights.card, indent=2) + "\n")
-        os.replace(partial, path.with_suffix(".json"))
-    except (OSError, safetensors.SafetensorError) as error:
-        raise WeightsError(f"{path} cannot be written: {error}") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    write_file(tensors, {"calibration": json.dumps(calibration)}, weights.card, path)
 
 
 def shipped_weights(study: Study) -> Path:
@@ -98,24 +86,15 @@ def load_weights(path: str | Path, study: Study) -> tuple[Weights, str | None]:
     WeightsError
         If the file is none of ours, or was made for another layout (tiles, axes, classes).
     """
+    tensors, metadata, card = read_file(path, study)
+    if card.get("kind") in [name for name, kind in KINDS.items() if kind.cleans]:
+        raise WeightsError(f"{path} cleans spectra and tells no models apart; give it to `magnoscope clean`")
     try:
-        with safetensors.safe_open(str(path), "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        card, settings = json.loads(metadata["card"]), json.loads(metadata["calibration"])
-        if not isinstance(card, dict) or not isinstance(settings, dict):
-            raise ValueError("the card and the calibration are no JSON objects")
-    except FileNotFoundError:
-        raise WeightsError(f"there is no weights file {path}") from None
-    except IsADirectoryError:
-        raise WeightsError(f"{path} is a folder; name the .safetensors file that `magnoscope train` wrote") from None
-    except (safetensors.SafetensorError, KeyError, OSError, ValueError, RecursionError):
+        settings = json.loads(metadata["calibration"])
+        if not isinstance(settings, dict):
+            raise ValueError("the calibration is no JSON object")
+    except (KeyError, ValueError, RecursionError):
         raise WeightsError(f"{path} is no weights file of magnoscope; `magnoscope train` writes them") from None
-    if card.get("layout_hash") != study.layout_hash:
-        raise WeightsError(
-            f"{path} was made for study {card.get('study')} with classes {', '.join(card.get('classes', []))}; study "
-            f"{study.name} has other tiles, axes or classes, train weights for it"
-        )
     try:
         network = untrained(study, card)
         network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
@@ -128,10 +107,7 @@ def load_weights(path: str | Path, study: Study) -> tuple[Weights, str | None]:
     except (RuntimeError, KeyError, TypeError, ValueError):
         raise WeightsError(f"{path} does not fit this version of the network; train the weights again") from None
     network.eval()
-    warning = None
-    if card.get("physics_hash") != study.physics_hash:
-        warning = f"study {study.name} has changed since {Path(path).name} was trained; train again before you trust it"
-    return Weights(network, calibration, card), warning
+    return Weights(network, calibration, card), changed(card, study, path)
 
 
 def untrained(study: Study, card: dict[str, Any], seed: int = 0) -> SpectrumNetwork:
