@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from ..dataset.draws import candidates
 from ..simulate import Simulator
 from ..spectrum import Spectrum
-from ..spinwave import is_stable
-from .descent import Point, Target
+from ..spinwave import ModeSolver, is_stable
+from .descent import Curvature, Point, Target
 from .halves import halves_of
 from .instrument_errors import KINDS, RunByRun, Simulators, response
 from .likelihood import TileLikelihood
@@ -127,23 +127,37 @@ def fit(
         best = target.descend(target.look(best.values) or best, STEPS)
     else:
         target, best, near, changed = _with_errors(sharp, simulators, model, best)
+        changed += len(prior)  # those of the curvature that follows
     about = target.curvature(best)
     report(f"{model}: log-likelihood {best.total:.1f} after {coarse.count + fine.count + changed} simulations")
     result = result_of(spectrum, model, target, best, about)
     if extras.samples or extras.halves:
-        close = _Near(near, best)
+        result = _extended(result, target, best, about, near, simulators.fine.solver(model), extras, seed)
+    simulations = coarse.count + fine.count + changed + (near.count if near is not coarse else 0)
+    return replace(result, network=drawn, simulations=simulations, seconds=time.monotonic() - started)
+
+
+def _extended(
+    result: Fit,
+    target: Target,
+    best: Point,
+    about: Curvature,
+    near: "_Counted",
+    solver: ModeSolver,
+    extras: Extras,
+    seed: int,
+) -> Fit:
+    """A fit with weighted draws and halves of the data."""
+    close = _Near(near, best)
     if extras.samples:
-        solver = simulators.fine.solver(model)
         found = sample(
             target, best, about, covariances(about), close, lambda v: bool(is_stable(solver, v)),
             extras.samples, seed, extras.network,
         )  # fmt: skip
         result = with_sample(result, found)
     if extras.halves:
-        halves = halves_of(spectrum, lambda half: _refit(half, target, close, best))
-        result = replace(result, halves=halves)
-    simulations = coarse.count + fine.count + changed + (near.count if near is not coarse else 0)
-    return replace(result, network=drawn, simulations=simulations, seconds=time.monotonic() - started)
+        result = replace(result, halves=halves_of(result.spectrum, lambda half: _refit(half, target, close, best)))
+    return result
 
 
 def _given(

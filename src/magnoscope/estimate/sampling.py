@@ -119,10 +119,7 @@ def sample(
     log_density = log_density + np.atleast_1d(student.logpdf(scaled))
     if other is not None:
         log_density = np.logaddexp(log_density, np.log(1 - own / number) + other.log_density(scaled))
-    # the change of errors of the instrument with the parameters along the valley, and the pull towards the fit
-    information = about.information.sum(0) + np.diag(about.prior_information)
-    follow = -np.linalg.solve(information[n:, n:], information[n:, :n])
-    pull = np.linalg.solve(_root(statistical), _root(whole))
+    follow, pull = _valley(about, n), np.linalg.solve(_root(statistical), _root(whole))
     log_weight = np.full(len(scaled), -np.inf)
     for row, place in enumerate(scaled):
         if not allowed(low + width * place):
@@ -138,6 +135,12 @@ def sample(
         return None
     weights = np.exp(log_weight - log_weight.max())
     return Sample(low + width * scaled, weights / weights.sum())
+
+
+def _valley(about: Curvature, parameters: int) -> NDArray[np.float64]:
+    """How errors of the instrument follow the parameters where the likelihood is highest, (n_errors, n_parameters)."""
+    information, n = about.information.sum(0) + np.diag(about.prior_information), parameters
+    return -np.linalg.solve(information[n:, n:], information[n:, :n])
 
 
 def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
