@@ -25,7 +25,7 @@ from .training import Step, Training, TrainingConfig, batches, device_of, reduce
 EDGE = 1e-6
 """Scaled parameters come no nearer to the ends of the prior than this."""
 
-POSTERIOR = TrainingConfig(epochs=80, patience=25, learning_rate=1e-3, weight_decay=1e-3, penalty=0.0, foreign=0.0)
+POSTERIOR = TrainingConfig(epochs=50, patience=20, learning_rate=1e-3, weight_decay=1e-3, penalty=0.0, foreign=0.0)
 """How a posterior is trained unless told otherwise."""
 
 POSTERIOR_NUISANCE = Nuisance(energy_shift=0.25, moderator=0.05, blur=0.7)
