@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from .explain import Explanation
-from .plot import MISSING, draw_image
+from .plot import MISSING, draw_image, literal
 from .spectrum import Spectrum, to_image
 
 
@@ -26,7 +26,7 @@ def _beside(measured: Spectrum, panels: Mapping[str, NDArray[np.float64]]) -> Fi
     for number, (title, values) in enumerate(panels.items(), 1):
         shown = measured.study.view.as_tiles(np.where(measured.valid, values, np.nan))
         draw_image(figure.add_subplot(1, len(panels), number), shown, measured, title)
-    figure.suptitle(measured.study.title, fontsize=10)
+    figure.suptitle(literal(measured.study.title), fontsize=10)
     return figure
 
 
@@ -60,7 +60,7 @@ def plot_cleaning_and_evidence(
         top = max(float(np.nanpercentile(np.abs(shown), 99.5)), 1e-12)
         colours = matplotlib.colormaps["PuOr_r"].with_extremes(bad=MISSING)
         axes.imshow(shown, cmap=colours, vmin=-top, vmax=top, interpolation="nearest", aspect="auto")
-        axes.set_title(f"{title}: evidence for {one.name} ({one.method})", fontsize=10, loc="left")
+        axes.set_title(literal(f"{title}: evidence for {one.name} ({one.method})"), fontsize=10, loc="left")
         axes.set_xticks([])
         axes.set_yticks([])
         axes = figure.add_subplot(grid[2, column])

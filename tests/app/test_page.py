@@ -1,12 +1,16 @@
 """What the page shows, and what happens on it, without a browser."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import panel as pn
 import pytest
+from bokeh.plotting import figure
 
+from magnoscope.app.cleaned import raw_against_cleaned
 from magnoscope.app.facts import facts, limits, mask
 from magnoscope.app.judged import judged
 from magnoscope.app.mosaic import Mosaic
@@ -209,6 +213,16 @@ def test_a_mask_is_laid_over_the_next_measurement(page: Page, counts: Path, tmp_
     page._uploaded(None)
     assert not page.state.spectrum.valid[0, :, :3].any() and page.state.spectrum.valid.any()
     assert page.state.origin.mask == "mask.npy"
+
+
+def test_raw_and_cleaned_zoom_with_the_rest(page: Page) -> None:
+    assert "magnoscope train cleaner" in page.state.uncleaned
+    assert any("train cleaner" in getattr(part, "object", "") for part in page.body if isinstance(part, pn.pane.HTML))
+    state = replace(page.state, cleaned=replace(page.state.spectrum, signal=page.state.spectrum.signal / 2))
+    grid = raw_against_cleaned(state, page.maps.pictures)[1].object
+    plots = list(grid.select({"type": figure}))
+    assert [plot.title.text for plot in plots][:2] == ["raw", "cleaned"]
+    assert all(plot.x_range is page.maps.pictures.x for plot in plots)
 
 
 def test_path_without_weights() -> None:

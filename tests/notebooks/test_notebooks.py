@@ -1,7 +1,7 @@
 """The notebooks run, on small settings, and are stored without outputs.
 
-Their cells are run in this process: they are plain Python, and a kernel of its own for each would cost more than they do.
-What a cell would display at its end is made too, down to the models that a browser would get.
+Their cells are run in this process: they are plain Python, and a kernel of its own for each would cost more than they
+do. What a cell would display at its end is made too, down to the models that a browser would get.
 """
 
 import ast

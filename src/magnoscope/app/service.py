@@ -13,6 +13,7 @@ from typing import Any
 import panel as pn
 import torch
 
+from ..cleaning import Cleaner, load_cleaner, shipped_cleaner
 from ..errors import DataError, WeightsError
 from ..fetch import find_measurement, shipped_example
 from ..simulate import Simulator
@@ -43,6 +44,8 @@ class Service:
         Image and mask that are opened at once; the measurement or the example of the study if None.
     largest_mb : int
         Limit of an upload.
+    cleaner_path : Path or None
+        None: the cleaning network that ships, if any.
     """
 
     study: Study
@@ -50,6 +53,7 @@ class Service:
     weights_path: Path | None = None
     first: tuple[Path, Path | None] | None = None
     largest_mb: int = LARGEST_MB
+    cleaner_path: Path | None = None
     _lock: Lock = field(default_factory=Lock, repr=False)
     _states: "OrderedDict[tuple[str, str | None], State]" = field(default_factory=OrderedDict, repr=False)
 
@@ -97,6 +101,25 @@ class Service:
         except WeightsError as error:
             return None, str(error)
 
+    @cached_property
+    def cleaner(self) -> tuple[Cleaner | None, str | None]:
+        """The cleaning network, or how to make one.
+
+        Raises
+        ------
+        WeightsError
+            If one that was named cannot be used.
+        """
+        if self.cleaner_path is not None:
+            return load_cleaner(self.cleaner_path, self.study)[0], None
+        try:
+            return load_cleaner(shipped_cleaner(self.study), self.study)[0], None
+        except WeightsError:
+            return None, (
+                f"No cleaning network ships for study {self.study.name}: train one with `magnoscope train cleaner "
+                "SET.zarr -o cleaner.safetensors`, and name it with `magnoscope app --cleaner cleaner.safetensors`."
+            )
+
     def open_first(self) -> tuple[Spectrum, Origin]:
         """The spectrum that a page begins with.
 
@@ -122,7 +145,10 @@ class Service:
             return replace(known, origin=origin)
         weights, warning = self.weights
         path = None if self.weights_path is None else str(self.weights_path)
-        return self.keep(examine(spectrum, self.simulator, weights, origin, warning, path))
+        state = examine(spectrum, self.simulator, weights, origin, warning, path)
+        cleaner, uncleaned = self.cleaner
+        cleaned = None if cleaner is None else cleaner(spectrum)
+        return self.keep(replace(state, cleaned=cleaned, uncleaned=uncleaned))
 
     def keep(self, state: State) -> State:
         """Remember a state."""

@@ -30,6 +30,9 @@ def page(
         typer.Option("--allow-origin", metavar="NAME[:PORT]", help="A name under which the page may be reached too."),
     ] = None,
     largest: Annotated[int, typer.Option("--max-upload", min=1, max=4000, help="Limit of an upload, MB.")] = 200,
+    cleaner: Annotated[
+        Path | None, typer.Option("--cleaner", help="Network that `train cleaner` wrote; else that which ships.")
+    ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
 ) -> None:
     """Serve the web page of a study on this machine: verdict, trust, linked maps, slices, cuts, sliders."""
@@ -41,13 +44,13 @@ def page(
             f"the page needs {error.name}, which is not installed: pip install 'magnoscope[app]'"
         ) from None
     name = study or default_study()
-    service = Service(load_study(name), name, weights, None if image is None else (image, mask), largest)
+    service = Service(load_study(name), name, weights, None if image is None else (image, mask), largest, cleaner)
     if image is not None:
         read_spectrum(image, service.study, mask)
     elif mask is not None:
         raise MagnoscopeError("--mask needs an IMAGE that it belongs to")
-    if weights is not None:
-        service.weights  # noqa: B018 - refused before the server starts
+    # what was named and cannot be used is refused before the server starts
+    _ = service.weights, service.cleaner
     server = make_server(service, port, host, origins or ())
     where = address(host, server.port)
 
