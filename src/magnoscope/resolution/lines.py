@@ -134,6 +134,8 @@ def _shares(study: Study, ei: float, line: Line, bins: Bins, parts: tuple[int, i
     slices = len(study.view.energy_edges(ei)) - 1
     seen = edges[below : below + slices * each + 1]
     transfer = (seen[1:] + seen[:-1]) / 2
+    # detailed balance is infinite at zero, where an oscillator's response vanishes
+    transfer = torch.where(transfer == 0, 1e-9 * bins.width, transfer)
     peak = Line(line.fwhm, "lorentzian")
     share = peak.profile(seen, centres)  # (bins, seen) 1/meV
     temperature = study.intensity.temperature
