@@ -83,7 +83,7 @@ def test_what_cannot_be_fitted(refuse: Refuse, counts: Path, square_file: Path, 
                                tmp_path: Path) -> None:  # fmt: skip
     words = ["--study", square_file, "--model", "near"]
     assert "holds a network compact" in refuse("fit", counts, *words, "--posterior", weights)
-    assert "no weights file of magnoscope" in refuse("classify", counts, "--study", square_file, "--weights", posterior)
+    assert "fit --posterior" in refuse("classify", counts, "--study", square_file, "--weights", posterior)
     assert "no weights file" in refuse("fit", counts, *words, "--posterior", tmp_path / "none")
     other, nothing = tmp_path / "other.npy", tmp_path / "mask.npy"
     np.save(other, np.ones((5, 7)))

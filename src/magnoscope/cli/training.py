@@ -21,11 +21,11 @@ from ..networks.cleaner import CleaningNetwork
 from ..networks.files import read_file
 from ..networks.foreign import slice_energies
 from ..networks.kinds import KINDS, Kind, kind_of, untrained
+from ..networks.posterior import KIND as INFERENCE
 from ..networks.posterior import POSTERIOR, POSTERIOR_NUISANCE, Inference, PosteriorNetwork, new_posterior
 from ..networks.training import Training
 from ..study import Study
 from ..trust.held_back import calibrate, scored
-from ..trust.posterior import KIND as INFERENCE
 from ..trust.posterior import Posterior, check_posterior, save_posterior
 from ..trust.weights import Weights, save_weights
 from .common import DatasetArgument, Json, SeedOption, StudyOption, app, print_json, writable

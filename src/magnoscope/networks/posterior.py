@@ -22,6 +22,8 @@ from .base import Sizes
 from .compact import LAYOUT
 from .training import Step, Training, TrainingConfig, batches, device_of, reduced_precision
 
+KIND = "posterior"
+"""What cards call it."""
 EDGE = 1e-6
 """Scaled parameters come no nearer to the ends of the prior than this."""
 

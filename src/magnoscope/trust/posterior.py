@@ -14,11 +14,10 @@ from ..dataset.noise import Nuisance
 from ..dataset.parts import Part
 from ..errors import WeightsError
 from ..networks.files import changed, read_file, write_file
-from ..networks.posterior import PosteriorNetwork, features_of, new_posterior
+from ..networks.posterior import KIND, PosteriorNetwork, features_of, new_posterior
 from ..spectrum import Spectrum
 from ..study import Study
 
-KIND = "posterior"
 LEVELS = (0.68, 0.90)
 RANKS = 20
 """Bins of the rank statistics."""

@@ -15,6 +15,7 @@ from ..networks.base import SpectrumNetwork
 from ..networks.ensemble import MOST_MEMBERS, Ensemble
 from ..networks.files import changed, read_file, write_file
 from ..networks.kinds import KINDS, new_network
+from ..networks.posterior import KIND as INFERENCE
 from ..study import Study
 from .calibration import FIRST_SIGNALS, SIGNALS, Calibration
 from .reconstruction import Reconstruction
@@ -89,6 +90,10 @@ def load_weights(path: str | Path, study: Study) -> tuple[Weights, str | None]:
     tensors, metadata, card = read_file(path, study)
     if card.get("kind") in [name for name, kind in KINDS.items() if kind.cleans]:
         raise WeightsError(f"{path} cleans spectra and tells no models apart; give it to `magnoscope clean`")
+    if card.get("kind") == INFERENCE:
+        raise WeightsError(
+            f"{path} finds parameters and tells no models apart; give it to `magnoscope fit --posterior`"
+        )
     try:
         settings = json.loads(metadata["calibration"])
         if not isinstance(settings, dict):
