@@ -42,7 +42,7 @@ test-browser: setup browser
 	$(VENV)/bin/python -m pytest tests/browser
 
 docs: setup
-	$(VENV)/bin/python -m mkdocs build --strict --quiet --site-dir build/site
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet --site-dir build/site
 
 app: setup
 	$(VENV)/bin/magnoscope app
