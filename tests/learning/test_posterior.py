@@ -58,6 +58,7 @@ def test_parameters_that_a_candidate_lacks_do_not_matter():
     assert torch.equal(one.information(features, labels, scaled), one.information(features, labels, other))
 
 
+@pytest.mark.slow
 def test_a_posterior_learns_where_the_spot_is_and_holds_its_promise(tmp_path: Path):
     one, lines = network(), []
     quiet = replace(CLEAN, noise=(0.3, 0.3), quiet=0.0)
