@@ -1,4 +1,4 @@
-"""What training and asking each network costs, all in one run.
+"""What training and asking each network that tells candidates apart costs, all in one run.
 
 usage: python benchmarks/networks.py [--images 64] [--study pcsmo]
 
@@ -22,7 +22,7 @@ from magnoscope.dataset.parts import Part
 from magnoscope.machine import keep_memory
 from magnoscope.networks.foreign import slice_energies
 from magnoscope.networks.kinds import KINDS, kind_of, new_network
-from magnoscope.networks.training import Training, batches, evaluate
+from magnoscope.networks.training import Training, evaluate
 from magnoscope.studies import load_study
 
 BATCH = 16
@@ -33,24 +33,15 @@ def seconds(study, name: str, part: Part, folder: Path) -> tuple[int, float, flo
     recipe, coverages = kind_of(name), torch.rand(4, *study.shape) > 0.2
     network = new_network(study, name, 0)
     config = replace(recipe.config, batch=BATCH)
-    training = Training(network, part, part, coverages, config, folder, recipe.nuisance)
+    energies = slice_energies(study)
+    training = Training(network, part, part, coverages, config, folder, recipe.nuisance, energies)
     network.train()
-    generator = torch.Generator().manual_seed(0)
-    stream = batches(
-        network,
-        part,
-        BATCH,
-        coverages,
-        recipe.nuisance,
-        generator,
-        foreign=config.foreign,
-        energies=slice_energies(study),
-    )
-    training._step(1, *next(stream))
+    stream = training.task.stream(training, torch.Generator().manual_seed(0))
+    training._step(1, next(stream))
     started, number = time.process_time(), 0
     # from a batch with the gradient penalty on, so that its share is that of a long training
     for number, batch in enumerate(stream, 1):
-        training._step(number - 1, *batch)
+        training._step(number - 1, batch)
     train = (time.process_time() - started) / (number * BATCH)
     started = time.process_time()
     evaluate(network, part, coverages, MEASUREMENT_LIKE, 0)
@@ -62,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, default=64, help="trained on, beside the first batch")
     parser.add_argument("--study", default="pcsmo")
-    parser.add_argument("--kinds", nargs="+", default=list(KINDS))
+    parser.add_argument("--kinds", nargs="+", default=[name for name, kind in KINDS.items() if not kind.cleans])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     keep_memory()
