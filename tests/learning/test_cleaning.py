@@ -95,7 +95,7 @@ def test_a_mirrored_measurement_keeps_its_padding_at_the_end():
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> CleanerNetwork:
     torch.manual_seed(0)
-    config = TrainingConfig(epochs=12, batch=8, learning_rate=6e-3, foreign=0.125)
+    config = TrainingConfig(epochs=16, batch=8, learning_rate=6e-3, foreign=0.125)
     energies = torch.tensor([[2.0, 4, 6], [5, 10, 15]])
     parts, folder = (toy_part(56, 0), toy_part(32, 1)), tmp_path_factory.mktemp("cleaner")
     training = Training(CleanerNetwork(SIZES, 16), *parts, COVERAGE, config, folder, Nuisance(), energies, Cleaning())
@@ -107,7 +107,7 @@ def trained(tmp_path_factory) -> CleanerNetwork:
 def test_training_lowers_the_error_and_turns_no_verdict(trained):
     report = check_cleaner(Cleaner(trained, {}), toy_part(96, 0), toy_part(64, 2), COVERAGE, 0)
     assert report.images == 64
-    assert report.error_left < 0.75  # after three seconds; sixty epochs on real maps go further
+    assert report.error_left < 0.75  # after seconds of training
     assert report.turned_wrong == 0 and report.verdicts_right > 0.95
     assert report.noise_left < 0.6 and report.noise_explained < 0.5 < report.spectra_explained
     assert 0.5 < report.stated_over_true < 2
