@@ -14,7 +14,6 @@ from ..dataset.noise import CLEAN
 from ..dataset.parts import Part, identity_of, load_part, open_set
 from ..errors import MagnoscopeError
 from ..networks.files import read_file
-from ..networks.kinds import KINDS
 from ..networks.training import evaluate
 from ..resolution.spread import Method
 from ..simulate import Simulator
@@ -77,8 +76,7 @@ def trained(study: Study, numbers: Published, folder: Path | None) -> list[Train
     """
     found: dict[tuple[str, str], tuple[Path, Weights]] = {}
     for path in sorted(folder.glob("*.safetensors")) if folder is not None else ():
-        kind = str(read_file(path, study)[2].get("kind"))
-        if kind in KINDS and KINDS[kind].cleans:
+        if "calibration" not in read_file(path, study)[1]:  # a cleaner or a posterior tells no models apart
             continue
         loaded, _ = load_weights(path, study)
         key = str(loaded.card["kind"]), str(loaded.card.get("training_set", {}).get("resolution"))
