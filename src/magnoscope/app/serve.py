@@ -3,7 +3,6 @@
 import logging
 import signal
 from collections.abc import Callable, Collection
-from functools import partial
 from typing import Any
 
 import panel as pn
@@ -63,9 +62,13 @@ def make_server(service: Service, port: int = 0, host: str = "127.0.0.1", origin
     logging.getLogger("tornado").setLevel(logging.ERROR)
     pn.extension("filedropper")
     pn.config.disconnect_notification = "The server has stopped; start it again and load this page anew."
+
+    def page() -> pn.viewable.Viewable:  # a plain function: Panel would print a partial one instead of calling it
+        return page_of(service)
+
     try:
         server = pn.io.server.get_server(
-            {"/": partial(page_of, service)},
+            {"/": page},
             port=port,
             address=host,
             title=f"magnoscope: {service.study.name}",
