@@ -185,7 +185,7 @@ def test_training_goes_on(run, refuse: Refuse, copy: Path, square_file: Path, tm
     first = run(*words, "--epochs", 2, "--json")
     assert first.err.count("epoch ") == 2
     again = run(*words, "--epochs", 2, "--json")
-    assert again.err == "going on after epoch 2\n"
+    assert again.err == "going on after epoch 2\ncalibrating and scoring\n"
     assert again.json["scores"] == first.json["scores"]
     said = refuse(*words, "--epochs", 2, "--width", 32)
     assert "holds a training on another training set or of another width; remove it" in said
@@ -200,7 +200,7 @@ def test_training_that_cannot_start(
     path = tmp_path / "w.safetensors"
     words = ["train", "compact", copy, "-o", path, "--study", square_file]
     said = refuse("train", "nonsense", copy, "-o", path)
-    assert "there is no network nonsense; this version trains: compact, dense, " in said
+    assert "there is no network nonsense; this version trains: compact, additive, dense, " in said
     assert "must end in .safetensors" in refuse("train", "compact", copy, "-o", tmp_path / "w.pt")
     assert "there is no folder" in refuse("train", "compact", copy, "-o", tmp_path / "no" / "w.safetensors")
     assert "is not a multiple of 16" in refuse(*words, "--width", 24)
