@@ -133,10 +133,11 @@ class Visitor:
         )
 
     def until(self, name: str, condition: str) -> None:
-        """Wait until a condition on the Bokeh model of that name holds."""
+        """Wait until a condition on the Bokeh model of that name holds, and it is the only one: panels may be changing."""
         self.page.wait_for_function(
             f"""(name) => {{ for (const d of Bokeh.documents) {{
-                const model = d.get_model_by_name(name); if (model) return ({condition}) }} return false }}""",
+                let model; try {{ model = d.get_model_by_name(name) }} catch {{ return false }}
+                if (model) return ({condition}) }} return false }}""",
             arg=name,
         )
 

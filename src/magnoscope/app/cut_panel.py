@@ -94,8 +94,8 @@ class CutPanel:
             self._said.object = f"<p class=error>{plain(error)}</p>"
             return None
         seen = np.isfinite(found.data)
-        x, y, error = found.axis.positions[seen], found.data[seen], found.error[seen]
-        self._points.data = {"x": x, "y": y, "low": y - error, "high": y + error}
+        x, y, dy = found.axis.positions[seen], found.data[seen], found.error[seen]
+        self._points.data = {"x": x, "y": y, "low": y - dy, "high": y + dy}
         for name, values in found.candidates.items():
             self._lines[name].data = {"x": found.axis.positions, "y": values}
         for item, (name, chi_square) in zip(self._legend.items[1:], found.chi_square.items(), strict=True):

@@ -4,6 +4,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -167,7 +168,8 @@ class Work:
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool, self._document = pool, pn.state.curdoc
-        self._busy, self._next = False, None  # type: ignore[var-annotated]
+        self._busy = False
+        self._next: tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]] | None = None
 
     def ask(self, task: Callable[[], Any], then: Callable[[Any, BaseException | None], None]) -> None:
         """Do a task; ``then`` gets its result, or what went wrong, where the page may be changed."""
@@ -181,8 +183,12 @@ class Work:
         self._busy = True
 
         def done(future: "Future[tuple[Any, BaseException | None]]") -> None:
+            context = self._document.session_context
+            if future.cancelled() or context is None or context.destroyed:
+                return  # the server stops, or the user has gone
             result, error = future.result()
-            self._document.add_next_tick_callback(lambda: self._finish(then, result, error))
+            with suppress(AttributeError):  # the user went just now: their document has nothing left to call back
+                self._document.add_next_tick_callback(lambda: self._finish(then, result, error))
 
         self._pool.submit(_tried, task).add_done_callback(done)
 

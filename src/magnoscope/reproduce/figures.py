@@ -1,5 +1,7 @@
 """The figures of the published study, ours."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -41,7 +43,7 @@ def _draw_sheet(axes: Axes, model: SpinModel) -> None:
         label, near = model.parameters[set_by[0]].name, length < 1.2 * shortest
         for shift in shifts:
             x, y, _ = np.stack([model.positions[bond.start], model.positions[bond.start] + vector]).T + shift[:, None]
-            line = {"lw": 2.5, "ls": "-", "zorder": 1} if near else {"lw": 1.5, "ls": "--", "zorder": 2}
+            line: dict[str, Any] = {"lw": 2.5, "ls": "-", "zorder": 1} if near else {"lw": 1.5, "ls": "--", "zorder": 2}
             axes.plot(x, y, color=f"C{set_by[0]}", label="" if label in drawn else label, **line)
             drawn.add(label)
     along = model.moments @ model.moments[0]
