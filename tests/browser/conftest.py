@@ -133,7 +133,7 @@ class Visitor:
         )
 
     def until(self, name: str, condition: str) -> None:
-        """Wait until a condition on the Bokeh model of that name holds, and it is the only one: panels may be changing."""
+        """Wait until there is one Bokeh model of that name, and a condition on it holds."""
         self.page.wait_for_function(
             f"""(name) => {{ for (const d of Bokeh.documents) {{
                 let model; try {{ model = d.get_model_by_name(name) }} catch {{ return false }}
