@@ -99,7 +99,7 @@ def test_a_bar_leads_to_its_slice(visitor) -> None:
     )
     share = visitor.model("shares", "model.renderers[0].data_source.data.share.at(-2)")
     visitor.page.mouse.click(place[0] + (3 if share > 0 else -3), place[1])
-    visitor.see(f"Slice: {name}")
+    assert name in visitor.see(f"Slice: {name}").inner_text()
     visitor.shot("slice")
 
 
@@ -130,7 +130,7 @@ def test_a_bad_file_gives_the_readers_message(visitor, tmp_path: Path) -> None:
     path.write_text("J = 5 meV, I think")
     visitor.upload(path)
     visitor.see("notes.npy is no NumPy array file; save one with numpy.save(path, image)")
-    visitor.see("against held-back simulations")  # what was there still is
+    assert visitor.see("against held-back simulations").is_visible()  # what was there still is
     visitor.shot("bad-file")
 
 

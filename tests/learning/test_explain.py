@@ -1,6 +1,6 @@
 """Explanations on networks whose reasons are known."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +86,18 @@ def test_shares_of_a_linear_network_are_what_its_slices_add(setting, method: str
     sizes = [abs(row["share"]) for row in rows]
     assert sizes == sorted(sizes, reverse=True) and rows[0]["ei_meV"] == 50
     assert (found.pixels is not None) == (method == "gradients")
+
+
+def test_gradients_are_finite_where_detectors_are_missing(setting):
+    """The networks see the root of the intensity: its slope at a pixel that was never measured must not spread."""
+    spectrum, matches = setting
+    valid = spectrum.valid.copy()
+    valid[..., 3:5, :] = False
+    gap = replace(spectrum, signal=np.where(valid, spectrum.signal, np.nan), valid=valid)
+    network = new_network(spectrum.study, "compact", 3, 16).eval()
+    found = explain(replace(verdict_of(setting), spectrum=gap), weights_of(network), "near", "gradients")
+    assert np.isfinite(found.shares).all() and np.abs(found.shares).sum() == pytest.approx(1)
+    assert found.pixels is not None and (np.isfinite(found.pixels) == valid).all()
 
 
 def test_shapley_values_add_up_to_the_margin_of_any_network(setting):

@@ -174,7 +174,7 @@ def shapley(margin: Margin, seed: int = 0, orders: int = ORDERS) -> NDArray[np.f
 def integrated_gradients(margin: Margin) -> NDArray[np.float64]:
     """Integrated gradients from the neutral spectrum to the measured one, (runs, slices, x, y)."""
     total = torch.zeros_like(margin.measured)
-    least = LEAST * margin.neutral[margin.valid].mean() * margin.valid
+    least = LEAST * margin.neutral[margin.valid].mean()  # without a detector too: 0 x infinity is no slope
     change = margin.measured - margin.neutral
     for share in (np.arange(STEPS) + 0.5) / STEPS:
         image = torch.maximum(margin.neutral + float(share) * change, least)[None].requires_grad_(True)
