@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import WeightsError
 from ..networks.cleaner import CleaningNetwork
-from ..networks.files import changed, read_file, write_file
+from ..networks.files import changed, read_file, width_of, write_file
 from ..networks.kinds import untrained
 from ..spectrum import Spectrum
 from ..study import Study
@@ -85,10 +85,7 @@ def load_cleaner(path: str | Path, study: Study) -> tuple[Cleaner, str | None]:
     if "calibration" in metadata:
         raise WeightsError(f"{path} tells models apart; cleaners come from `magnoscope train cleaner`")
     try:
-        width = int(card["width"])
-        if not 16 <= width <= 1024 or width % 16:
-            raise ValueError("no network has this width")
-        network = untrained(study, str(card["kind"]), 0, width)
+        network = untrained(study, str(card["kind"]), 0, width_of(card))
         network.load_state_dict(tensors)
         if not all(bool(torch.isfinite(v).all()) for v in tensors.values()):
             raise ValueError("numbers are not finite")

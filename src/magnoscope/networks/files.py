@@ -67,3 +67,17 @@ def changed(card: dict[str, Any], study: Study, path: str | Path) -> str | None:
     if card.get("physics_hash") == study.physics_hash:
         return None
     return f"study {study.name} has changed since {Path(path).name} was trained; train again before you trust it"
+
+
+def width_of(card: dict[str, Any]) -> int:
+    """Width of the network a card describes.
+
+    Raises
+    ------
+    ValueError
+        If no network has it, so that a damaged card asks for no memory beyond reason.
+    """
+    width = int(card["width"])
+    if not 16 <= width <= 1024 or width % 16:
+        raise ValueError("no network has this width")
+    return width

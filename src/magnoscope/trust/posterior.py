@@ -13,7 +13,7 @@ from scipy import stats
 from ..dataset.noise import Nuisance
 from ..dataset.parts import Part
 from ..errors import WeightsError
-from ..networks.files import changed, read_file, write_file
+from ..networks.files import changed, read_file, width_of, write_file
 from ..networks.posterior import KIND, PosteriorNetwork, features_of, new_posterior
 from ..spectrum import Spectrum
 from ..study import Study
@@ -108,10 +108,7 @@ def load_posterior(path: str | Path, study: Study) -> tuple[Posterior, str | Non
     if card.get("kind") != KIND:
         raise WeightsError(f"{path} holds a network {card.get('kind')}; a fit starts from weights of `train {KIND}`")
     try:
-        width = int(card["width"])
-        if not 16 <= width <= 1024 or width % 16:
-            raise ValueError("no network has this width")
-        network = new_posterior(study, 0, width)
+        network = new_posterior(study, 0, width_of(card))
         network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items()})
         if not all(bool(torch.isfinite(v).all()) for v in network.state_dict().values()):
             raise ValueError("numbers are not finite")

@@ -13,7 +13,7 @@ from ..dataset.noise import Nuisance
 from ..errors import WeightsError
 from ..networks.base import SpectrumNetwork
 from ..networks.ensemble import MOST_MEMBERS, Ensemble
-from ..networks.files import changed, read_file, write_file
+from ..networks.files import changed, read_file, width_of, write_file
 from ..networks.kinds import KINDS, new_network
 from ..networks.posterior import KIND as INFERENCE
 from ..study import Study
@@ -132,10 +132,7 @@ def untrained(study: Study, card: dict[str, Any], seed: int = 0) -> SpectrumNetw
 
 
 def _member(study: Study, card: dict[str, Any], seed: int) -> SpectrumNetwork:
-    width = int(card["width"])
-    if not 16 <= width <= 1024 or width % 16:
-        raise ValueError("no network has this width")
-    return new_network(study, str(card["kind"]), seed, width)
+    return new_network(study, str(card["kind"]), seed, width_of(card))
 
 
 def _reconstruction(study: Study, tensors: dict[str, torch.Tensor]) -> Reconstruction | None:
