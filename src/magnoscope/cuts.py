@@ -170,7 +170,7 @@ def cut(
     others, runs = check_cut(study, along, ei, at)
     errors, source = pixel_errors(spectrum)
     fitted = {name: found.match.fitted for name, found in matches.items()}
-    usable = spectrum.valid & np.isfinite(errors) & (errors > 0) & _compared(study, matches)
+    usable = np.isfinite(errors) & _compared(study, matches)
     telling = np.where(usable, _difference(study, fitted) / np.where(usable, errors, 1) ** 2, 0)
     found = []
     for run in runs:
@@ -247,16 +247,21 @@ def pixel_errors(spectrum: Spectrum) -> tuple[NDArray[np.float64], str]:
     """One standard deviation of every pixel (runs, slices, axis 0, axis 1), and where that is from.
 
     The spectrum's own where it has them; otherwise the scatter of neighbours in each tile
-    (:func:`magnoscope.trust.match.tile_noise`), NaN in a tile of too few pixels.
+    (:func:`magnoscope.trust.match.tile_noise`). NaN where there is none to divide by: without a detector, in a tile of
+    too few pixels or of no scatter at all (a simulation where no mode reaches), where a file's error is zero.
     """
     if spectrum.error is not None:
-        return spectrum.error, "the spectrum's own errors"
+        return _to_divide_by(spectrum.error, spectrum), "the spectrum's own errors"
     view = spectrum.study.view
     signal, valid = view.as_tiles(spectrum.signal), view.as_tiles(spectrum.valid)
     out = np.empty(signal.shape)
     for place in np.ndindex(*signal.shape[:2]):
         out[place] = tile_noise(signal[place], valid[place])
-    return view.from_tiles(out), "the scatter of neighbouring pixels in each tile"
+    return _to_divide_by(view.from_tiles(out), spectrum), "the scatter of neighbouring pixels in each tile"
+
+
+def _to_divide_by(errors: NDArray[np.float64], spectrum: Spectrum) -> NDArray[np.float64]:
+    return np.where(spectrum.valid & (errors > 0), errors, np.nan)
 
 
 def _others(study: Study, along: str) -> tuple[str, ...]:

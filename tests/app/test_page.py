@@ -162,6 +162,17 @@ def test_a_bad_file_leaves_what_was_there(page: Page) -> None:
     assert page.state is before and page.dropper.value == {}
 
 
+def test_residuals_where_a_simulation_is_zero(page: Page) -> None:
+    """A tile that no mode reaches has no noise: no residual there, no warning, and the page shows the rest."""
+    signal = page.state.spectrum.signal.copy()
+    signal[0, 1] = 0
+    bare = replace(page.state.spectrum, signal=np.where(page.state.spectrum.valid, signal, np.nan), error=None)
+    page.show(replace(page.state, spectrum=bare))
+    for residual in page.state.residuals.values():
+        assert np.isnan(residual[0, 1]).all() and np.isnan(residual[~bare.valid]).all()
+        assert np.isfinite(residual[0, 0][bare.valid[0, 0]]).all()
+
+
 def test_upload(page: Page, counts: Path) -> None:
     page.dropper.value["again.h5"] = counts.read_bytes()
     page._uploaded(None)

@@ -1,9 +1,11 @@
 """Damaged and hostile files: a clear error, soon, and no more memory than the file is worth."""
 
 import importlib.util
+import os
 import re
 import resource
 import struct
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -253,3 +255,20 @@ def test_after_a_hostile_file_the_next_is_read(tmp_path: Path) -> None:
     for _ in range(3):
         refused(lambda: read_nxspe(bad))
         assert read_nxspe(good).shape == (4, 3)
+
+
+def test_the_reading_process_ends_with_the_program(tmp_path: Path) -> None:
+    """Nothing is left running, and Python, which is told to warn of such, has nothing to say."""
+    path = tmp_path / "one.h5"
+    with h5py.File(path, "w") as file:
+        file["a"] = 7.0
+    program = (
+        "import pathlib, sys; from magnoscope.io import hdf5\n"
+        "with hdf5.Hdf5Reader(pathlib.Path(sys.argv[1])) as file: assert file.number('/a') == 7\n"
+        "print(hdf5._server.process.pid)"
+    )
+    words = [sys.executable, "-W", "always", "-c", program, str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, "ResourceWarning" in done.stderr) == (0, False), done.stderr
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(done.stdout), 0)

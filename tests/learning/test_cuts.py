@@ -116,6 +116,23 @@ def test_without_errors_the_scatter_of_neighbours_is_taken_and_said(counts) -> N
     assert found.chi_square["same"] == 0
 
 
+def test_where_there_is_no_error_there_is_none_to_divide_by(counts) -> None:
+    """A masked pixel, a tile without scatter, an error of zero in a file: NaN, never zero."""
+    spectrum, _ = counts
+    valid = np.ones(spectrum.study.shape, bool)
+    valid[:, :, 4] = False
+    noise = np.random.default_rng(2).normal(5, 0.5, valid.shape)
+    noise[0, 1] = 0
+    bare = replace(spectrum, signal=noise, valid=valid, error=None)
+    errors, _ = pixel_errors(bare)
+    assert np.isnan(errors[0, 1]).all() and np.isnan(errors[0, 0, 4]).all()
+    assert (errors[0, 0][valid[0, 0]] > 0).all()
+    given = np.where(valid, 2.0, np.nan)
+    given[0, 0, 0, 0] = 0
+    errors, _ = pixel_errors(replace(bare, error=given))
+    np.testing.assert_array_equal(errors, np.where(given > 0, given, np.nan))
+
+
 def test_a_path_is_cut_along_itself_and_along_energy(path) -> None:
     spectrum, matches = path
     view = spectrum.study.path

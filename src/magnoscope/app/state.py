@@ -93,7 +93,7 @@ class State:
 
     @property
     def residuals(self) -> dict[str, NDArray[np.float64]]:
-        """Of each candidate (data - simulation) / noise, (runs, slices, axis 0, axis 1)."""
+        """Of each candidate (data - simulation) / noise, (runs, slices, axis 0, axis 1); NaN without noise."""
         errors = pixel_errors(self.spectrum)[0]
         return {name: (self.spectrum.signal - m.match.fitted) / errors for name, m in self.matches.items()}
 

@@ -1,5 +1,6 @@
 """Reading of HDF5 files that may be damaged or hostile: the library runs in a process of its own, with limits."""
 
+import atexit
 import json
 import os
 import select
@@ -117,6 +118,12 @@ def _running() -> _Server:
     if _server is None or not _server.usable:
         _server = _Server()
     return _server
+
+
+@atexit.register
+def _end() -> None:
+    if _server is not None and _server.usable:
+        _server.stop()
 
 
 class Hdf5Reader:
