@@ -1,14 +1,16 @@
 """Whether a trained posterior, and fits that start from it, hold what their intervals promise.
 
 usage: python benchmarks/posterior.py WEIGHTS DATASET [-n N] [--local N] [--refine N] [--samples N] [--study FILE]
+                                      [--figure docs/figures/ranks.png]
 
 The test part of the training set, which neither training nor stopping has seen, is put through what a measurement does
 (noise of level 1, background, masks, errors of the instrument). Printed for each candidate and parameter, of N images
-(default 300): the shares of central 68 and 90 % intervals that hold the truth, each with the standard deviation that
-so many would have; the p-value of even ranks (simulation-based calibration); the median distance of the posterior's
-median from the truth beside that of the prior's, in widths of the prior; the information gained, in nats an image.
+in all (default 300): the shares of central 68 and 90 % intervals that hold the truth, each with its 95 % interval
+(Clopper and Pearson); the p-value of even ranks (simulation-based calibration); the median distance of the posterior's
+median from the truth beside that of the prior's, in widths of the prior; the information gained, in nats an image; how
+many of all intervals leave out what they should hold. --figure draws the ranks.
 
---local N: the same for simulations drawn around the reference (normal, a tenth of each prior's width).
+--local N: the same for N simulations in all drawn around the reference (normal, a tenth of each prior's width).
 --refine N: the first N images of each candidate are fitted with the simulator, from the posterior; the same columns of
 the fits, their effective sample sizes and their CPU-seconds.
 """
@@ -27,12 +29,13 @@ from magnoscope.dataset.draws import Law, simulate_draw
 from magnoscope.dataset.noise import Nuisance, degrade
 from magnoscope.dataset.parts import Part, attributes_of, load_part, open_set
 from magnoscope.estimate import Extras, Simulators, fit
-from magnoscope.networks.posterior import features_of
+from magnoscope.plot import save_figure
+from magnoscope.plot_trust import plot_ranks
 from magnoscope.simulate import Simulator
 from magnoscope.spectrum import Spectrum
 from magnoscope.studies import load_study, parse_study
 from magnoscope.study import Study
-from magnoscope.trust.posterior import LEVELS, Guide, Posterior, check_posterior, load_posterior
+from magnoscope.trust.posterior import LEVELS, Checked, Guide, Posterior, check_posterior, flatness, load_posterior
 
 
 def first(part: Part, number: int) -> Part:
@@ -54,26 +57,31 @@ def around(study: Study, resolution: str, number: int, like: Part) -> Part:
     return replace(like, images=images, labels=np.array([r[0] for r in rows]), parameters=parameters)
 
 
-def table(posterior: Posterior, part: Part, coverages: torch.Tensor, study: Study, nuisance: Nuisance) -> None:
+def table(
+    posterior: Posterior, part: Part, coverages: torch.Tensor, study: Study, nuisance: Nuisance
+) -> dict[str, Checked]:
     """The network alone."""
-    started = time.process_time()
+    started, outside = time.process_time(), 0
     checked = check_posterior(posterior.network, part, coverages, study, nuisance)
     spent = time.process_time() - started
-    features = features_of(posterior.network, part, coverages, nuisance, 51)
-    with torch.no_grad():
-        gained = posterior.network.information(
-            features, torch.as_tensor(part.labels), torch.as_tensor(part.parameters)
-        ).numpy()
-    for number, (name, found) in enumerate(checked.items()):
-        own = part.labels == number
-        print(f"{name}: {own.sum()} images, {gained[own].mean():.2f} nats an image")
-        for parameter, row in found.as_dict([p.name for p in study.models[name].parameters]).items():
+    for name, found in checked.items():
+        print(f"{name}: {len(found.truth)} images, {found.information.mean():.2f} nats an image")
+        for number, parameter in enumerate(p.name for p in study.models[name].parameters):
+            said = []
+            for level in LEVELS:
+                inside = found.inside[level][:, number]
+                sure = stats.binomtest(int(inside.sum()), len(inside)).proportion_ci(0.95, "exact")
+                outside += not sure.low <= level <= sure.high
+                said.append(f"{100 * level:.0f} % holds {inside.mean():.3f} ({sure.low:.2f} to {sure.high:.2f})")
+            error = np.median(np.abs(found.median - found.truth)[:, number])
             print(
-                f"  {parameter:>8}: 68 % holds {row['coverage_68']:.3f} +- {row['binomial_68']:.3f}, 90 % holds "
-                f"{row['coverage_90']:.3f} +- {row['binomial_90']:.3f}; ranks p = {row['ranks_p']:.2g}; median error "
-                f"{row['median_error']:.3f} (prior {row['prior_median_error']:.2f})"
+                f"  {parameter:>8}: {', '.join(said)}; ranks p = {flatness(found.ranks[:, number]):.2g}; median error "
+                f"{error:.3f} (prior 0.25)"
             )
-    print(f"{1000 * spent / len(part.labels):.0f} CPU-milliseconds an image, 400 draws each")
+    intervals = len(LEVELS) * sum(found.truth.shape[1] for found in checked.values())
+    print(f"{outside} of {intervals} shares are further from what they should be than 95 % of right ones")
+    print(f"{1000 * spent / len(part.labels):.0f} CPU-milliseconds an image, 400 draws each", flush=True)
+    return checked
 
 
 def refined(
@@ -126,6 +134,7 @@ def main() -> None:
     parser.add_argument("--refine", type=int, default=0)
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--study")
+    parser.add_argument("--figure", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     source = open_set(arguments.dataset)
@@ -137,10 +146,14 @@ def main() -> None:
     nuisance = Nuisance.from_settings(posterior.card["nuisance"]).measured
     part, coverages = load_part(source, study, "test"), random_coverage(study, 256, int(posterior.card["seed"]))
     print("held-back simulations, network alone")
-    table(posterior, first(part, -(-arguments.n // len(study.classes))), coverages, study, nuisance)
+    checked = table(posterior, first(part, -(-arguments.n // len(study.classes))), coverages, study, nuisance)
+    if arguments.figure:
+        names = {name: [p.name for p in model.parameters] for name, model in study.models.items()}
+        save_figure(plot_ranks(checked, names, f"{study.title}: held-back simulations"), arguments.figure)
     if arguments.local:
         print("simulations around the reference, network alone")
-        table(posterior, around(study, attributes["resolution"], arguments.local, part), coverages, study, nuisance)
+        near = around(study, attributes["resolution"], -(-arguments.local // len(study.classes)), part)
+        table(posterior, near, coverages, study, nuisance)
     if arguments.refine:
         print("held-back simulations, refined with the simulator")
         refined(

@@ -2,8 +2,10 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy import stats
 
 from .plot import literal
+from .trust.posterior import Checked, rank_counts
 
 
 def plot_reliability(rows: dict[str, list[dict[str, float]]], title: str) -> Figure:
@@ -25,5 +27,36 @@ def plot_reliability(rows: dict[str, list[dict[str, float]]], title: str) -> Fig
         axes.set_xlabel("probability of the most likely model")
         axes.set_ylabel("share that is right (95 % interval)")
         axes.set_title(f"{name.replace('_', ' ')}, n = {int(sum(row['n'] for row in found))}", fontsize=10, loc="left")
+    figure.suptitle(literal(title), fontsize=10)
+    return figure
+
+
+def plot_ranks(checked: dict[str, Checked], names: dict[str, list[str]], title: str) -> Figure:
+    """Ranks of the truth among a posterior's draws, a row of panels for each candidate; even if the posterior is right.
+
+    Grey is what 95 % of even ranks lie within, bin by bin.
+
+    Parameters
+    ----------
+    checked : dict
+        Of each candidate.
+    names : dict
+        Of each candidate's parameters.
+    """
+    columns = max(len(names[model]) for model in checked)
+    figure = Figure(figsize=(2.2 * columns, 2.1 * len(checked) + 0.4), layout="constrained")
+    panels = figure.subplots(len(checked), columns, squeeze=False, sharex=True, sharey="row")
+    for row, (model, found) in zip(panels, checked.items(), strict=True):
+        for axes in row[len(names[model]) :]:
+            axes.set_axis_off()
+        for number, name in enumerate(names[model]):
+            counts = rank_counts(found.ranks[:, number])
+            low, high = stats.binom.interval(0.95, int(counts.sum()), 1 / len(counts))
+            row[number].axhspan(low, high, color="0.85")
+            row[number].stairs(counts, np.linspace(0, 1, len(counts) + 1), color="C0")
+            row[number].set_title(literal(name), fontsize=9, loc="left")
+            row[number].set_ylim(0, None)
+        row[0].set_ylabel(literal(f"{model}, n = {len(found.ranks)}"))
+    figure.supxlabel("rank of the truth among draws", fontsize=9)
     figure.suptitle(literal(title), fontsize=10)
     return figure

@@ -1,8 +1,10 @@
 """fit and compare from the command line."""
 
 import json
+import shutil
+import tomllib
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pytest
@@ -44,10 +46,15 @@ def test_fit(run, counts: Path, square_file: Path, square: Study, tmp_path: Path
     assert "chi-square" in said.out and "J1" in said.out and "descents" in said.err
 
 
-def test_compare(run, counts: Path, square_file: Path, tmp_path: Path) -> None:
+def test_compare(run, counts: Path, square_file: Path, weights: Path, tmp_path: Path) -> None:
     figure = tmp_path / "compare.png"
     words = ["compare", counts, "--study", square_file, "--draws", 8, "--samples", 0, "--as-stated", "-o", figure]
-    found = run(*words, "--json").json
+    found = run(*words, "--weights", weights, "--json").json
+    # the network is beside it, and what it says otherwise is said
+    network = found["verdict"]
+    undecided = found["preferred"] is None and len(network["label_set"]) > 1
+    agree = network["label"] is not None and (network["label"] == found["preferred"] or undecided)
+    assert (found["disagreement"] is None) == agree
     assert found["fits"].keys() == found["evidence"].keys() == {"near", "far"}
     assert max(found["evidence"].values()) == 0 and found["evidence"]["near"] < 0
     assert found["preferred"] in ("far", None)
@@ -77,6 +84,26 @@ def test_a_fit_starts_from_a_posterior(run, counts: Path, square_file: Path, pos
     assert found["parameters"]["J1"]["mean"] == pytest.approx(-2.4, abs=0.3)
     older = run(*words, "--study", variant(("spin = 1.0", "spin = 1.25")))
     assert older.status == 0 and "square has changed since posterior.safetensors was trained" in older.err
+
+
+def test_a_posterior_that_ships_is_used_unasked(
+    run, counts: Path, square_file: Path, posterior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--study", square_file, "--draws", 1, "--samples", 0, "--as-stated", "--json"]
+    assert run("fit", counts, "--model", "far", *words).json["network"] is None
+    (tmp_path / "weights").mkdir()
+    shutil.copy(posterior, tmp_path / "weights" / "square-posterior.safetensors")
+    monkeypatch.setattr("magnoscope.trust.posterior.resources.files", lambda package: tmp_path)
+    assert run("fit", counts, "--model", "far", *words).json["network"].keys() == {"J1", "J2"}
+    compared = run("compare", counts, *words).json
+    assert all(found["network"] for found in compared["fits"].values())
+
+
+def test_weights_of_a_posterior_are_part_of_the_package() -> None:
+    settings = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
+    globs = settings["tool"]["setuptools"]["package-data"]["magnoscope"]
+    for name in ("weights/any-posterior.safetensors", "weights/any-posterior.json"):
+        assert any(PurePath(name).match(glob.replace("**/", "")) for glob in globs)
 
 
 def test_what_cannot_be_fitted(refuse: Refuse, counts: Path, square_file: Path, posterior: Path, weights: Path,

@@ -125,6 +125,18 @@ def test_equal_candidates_are_not_told_apart():
     assert result.p_value > 0.05
 
 
+def test_a_network_that_says_otherwise_is_heard(study: Study, simulators: Simulators, simulator: Simulator):
+    found = measured(simulator, 8, "far", J1=-2.5, J2=-1.2)
+    fits = [fit(found, m, study.model(m).reference, simulators, draws=0, as_stated=True) for m in study.classes]
+    one = replace(compare(fits), preferred="far")
+    assert one.disagreement("far", ("far",)) is None
+    assert one.disagreement("near", ("near",)) == "the network names near, the fits prefer far"
+    assert one.disagreement(None, ("far",)) == "the network names no model, the fits prefer far"
+    even = replace(one, preferred=None)
+    assert even.disagreement("far", ("far", "near")) is None
+    assert even.disagreement("far", ("far",)) == "the network names far, the fits prefer neither"
+
+
 def test_vuong_asks_for_more_than_the_scatter():
     rng = np.random.default_rng(0)
     steady, wild = 10 + rng.normal(0, 1, 40), 1 + rng.normal(0, 30, 40)
@@ -182,9 +194,9 @@ def test_a_wrong_energy_zero_is_found_and_biases_nothing(study: Study, simulator
 def test_the_response_is_that_of_simulations(study: Study, simulators: Simulators):
     values = study.model("far").reference
     found, number = response(simulators, "far", values, np.zeros(0), 1.0)
-    assert number == 7
+    assert number == 1 + 2 * len(KINDS)
     base = simulators.changed(np.zeros((len(KINDS), 1))).signal("far", values)
-    for kind, size in ((0, 0.6), (1, -0.7), (2, 1.5)):
+    for kind, size in ((0, 0.6), (1, -0.7), (2, 1.5), (3, 1.5)):
         amounts = np.zeros((len(KINDS), 1))
         amounts[kind] = size
         changed = simulators.changed(amounts).signal("far", values)
@@ -195,6 +207,22 @@ def test_the_response_is_that_of_simulations(study: Study, simulators: Simulator
         step = 1e-4 * np.eye(len(sizes))[kind]
         slope = (found.change(sizes + step) - found.change(sizes - step)) / 2e-4
         assert np.allclose(found.slope(kind, sizes), slope, atol=1e-6)
+
+
+def test_modes_that_are_wider_than_stated_are_found(study: Study, simulators: Simulators):
+    truth = np.array([-2.2, -1.4])
+    amounts = np.zeros((len(KINDS), 1))
+    amounts[3] = 3.0
+    signal = simulators.about(amounts).signal("far", truth)
+    seen = simulators.fine.reachable
+    found = counted(Spectrum(study, np.where(seen, signal, np.nan), seen), 100, 0)
+    right = fit(found, "far", truth, simulators, draws=0)
+    pulls = [abs(e.value - t) / e.error for e, t in zip(right.estimates, truth, strict=True)]
+    assert max(pulls) < 3.5
+    wide = next(e for e in right.instrument if e.name == "width of a mode")
+    # 2 % of the view's 35 meV is one standard deviation
+    assert wide.unit == "meV FWHM, beyond the stated" and wide.value == pytest.approx(0.7 * wide.size**0.5)
+    assert abs(wide.size - 3) < 4 * wide.error
 
 
 def test_halves_agree_within_their_errors(simulators: Simulators):

@@ -17,6 +17,8 @@ from ..studies import default_study, load_study
 from ..trust.posterior import Guide, load_posterior, shipped_posterior
 from ..trust.signals import run_network
 from ..trust.weights import load_weights, shipped_weights
+from ..verdict import Verdict
+from ..verdict import classify as classify_spectrum
 from .common import FIGURES, Json, SeedOption, StudyOption, app, print_json, writable
 from .judge import ImageArgument, MaskOption, WeightsOption
 
@@ -101,6 +103,16 @@ def _guides(spectrum: Spectrum, models: list[str], path: Path | None) -> dict[st
     return {model: Guide(posterior, spectrum, model) for model in models}
 
 
+def _verdict(spectrum: Spectrum, weights: Path | None) -> Verdict | None:
+    """What the network says of the spectrum; nothing where no weights ship and none were given."""
+    if weights is None:
+        try:
+            weights = shipped_weights(spectrum.study)
+        except WeightsError:
+            return None
+    return classify_spectrum(spectrum, weights)
+
+
 def print_fit(found: Fit) -> None:
     """A fit as text: what it does not describe first, then parameters."""
     if found.warning:
@@ -182,15 +194,23 @@ def compare_command(
     if figure is not None:
         writable(figure, *FIGURES)
     options = FitOptions(weights, posterior, seed, draws, samples, as_stated)
-    result = compare(fits_of(read_spectrum(image, found, mask), list(found.classes), options))
+    spectrum = read_spectrum(image, found, mask)
+    verdict = _verdict(spectrum, weights)
+    result = compare(fits_of(spectrum, list(found.classes), options))
+    otherwise = None if verdict is None else result.disagreement(verdict.label, verdict.label_set)
     if figure is not None:
         save_figure(plot_fits(list(result.fits.values()), result.difference), figure)
     if as_json:
-        print_json(result.as_dict())
+        network = None if verdict is None else verdict.as_dict()
+        print_json(result.as_dict() | {"verdict": network, "disagreement": otherwise})
         return
     for each in result.fits.values():
         print_fit(each)
     print(result.sentence)
+    if verdict is not None:
+        print(f"network: {verdict.sentence}")
+    if otherwise is not None:
+        print(f"DISAGREEMENT: {otherwise}")
     for row in result.as_dict()["slices"][:6]:
         low, high = row["energy_meV"]
         print(f"  Ei {row['ei_meV']:g} meV, {low:g} to {high:g} meV: {row['log_likelihood_ratio']:+.1f}")

@@ -59,6 +59,15 @@ class Comparison:
             f"p = {self.p_value:.2g} against the scatter between slices."
         )
 
+    def disagreement(self, label: str | None, label_set: tuple[str, ...]) -> str | None:
+        """In words, where a network says otherwise: the model it names, or none, and those it cannot tell apart."""
+        undecided = self.preferred is None and len(label_set) > 1
+        if label is not None and (label == self.preferred or undecided):
+            return None
+        network = f"the network names {label}" if label else "the network names no model"
+        fits = f"the fits prefer {self.preferred}" if self.preferred else "the fits prefer neither"
+        return f"{network}, {fits}"
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         study = next(iter(self.fits.values())).spectrum.study

@@ -163,12 +163,12 @@ class Target:
             np.concatenate([own, np.ones(len(point.sizes))]),
         )
 
-    def descend(self, start: Point, steps: int) -> Point:
-        """Go uphill in likelihood from a point by at most so many steps."""
+    def descend(self, start: Point, steps: int, known: Curvature | None = None) -> Point:
+        """Go uphill in likelihood from a point, of which the curvature may be known, by at most so many steps."""
         low, high = self.bounds.T
-        damping, here = 1e-2, start
+        damping, here, about = 1e-2, start, known
         for _ in range(steps):
-            about = self.curvature(here)
+            about = about or self.curvature(here)
             gradient = about.gradient.sum(0) + about.prior_gradient
             information = about.information.sum(0) + np.diag(about.prior_information)
             # what lies at a bound and would go beyond it stays
@@ -186,7 +186,7 @@ class Target:
                 damping *= 6
             if better is None:
                 break
-            gain, here = better.total - here.total, better
+            gain, here, about = better.total - here.total, better, None
             if gain < GAIN:
                 break
         return here

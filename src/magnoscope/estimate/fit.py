@@ -33,10 +33,20 @@ ROUNDS = ((14, 2), (5, 4))
 """How many of the best starts are followed, and by how many steps, smoothed; then the two best unsmoothed."""
 LAST = 2
 STEPS = 5
-MOST_CENTRES = 3
-"""How often errors of the instrument are simulated themselves before a fit ends."""
-CENTRED = 0.3
-"""Errors of the instrument need not be simulated again if they end no further off than this (standard deviations)."""
+LONG = 12
+"""Steps of a descent whose valley is long and flat: that with errors of the instrument."""
+MOST_CENTRES = 5
+"""How often errors of the instrument are simulated themselves before every simulation is a default one."""
+FIRST_STEP, NEXT_STEP = 1.0, 0.5
+"""Half of the range (standard deviations) in which the response to errors should hold: at first, and about some."""
+KEPT = 16
+"""Spectra that are kept in case they are asked for again."""
+SETTLED = 1.0
+"""What a descent may gain in log-likelihood from where it has just been centred, and still need no other centre."""
+FINEST = 6
+"""Steps with default simulations, at most."""
+CLOSE = 0.2
+"""A fit has ended once a step changes nothing by more than this share of its error."""
 NETWORK_DRAWS = 1000
 """Draws that stand for a network's posterior."""
 NETWORK_STARTS = 32
@@ -65,14 +75,21 @@ class Extras:
 
 
 class _Counted:
-    """A simulator of one model that counts."""
+    """A simulator of one model that counts, and keeps its last spectra: fits to halves of data begin at one point."""
 
     def __init__(self, simulator: Simulator | RunByRun, model: str) -> None:
         self.simulator, self.model, self.count = simulator, model, 0
+        self.kept: dict[bytes, NDArray[np.float64]] = {}
 
     def __call__(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        self.count += 1
-        return self.simulator.signal(self.model, values)
+        key = values.tobytes()
+        if key not in self.kept:
+            self.count += 1
+            signal = self.simulator.signal(self.model, values)
+            if len(self.kept) >= KEPT:
+                self.kept.pop(next(iter(self.kept)))
+            self.kept[key] = signal
+        return self.kept[key]
 
 
 def fit(
@@ -117,23 +134,24 @@ def fit(
     prior = spectrum.study.model(model).prior
     smooth, sharp = TileLikelihood.of(spectrum, BLUR), TileLikelihood.of(spectrum)
     simulators = simulators or Simulators(spectrum.study)
-    coarse, fine = _Counted(simulators.coarse, model), _Counted(simulators.fine, model)
+    coarse = _Counted(simulators.coarse, model)
     given, drawn = _given(estimate, prior, extras.network, seed)
     starts = _starts(smooth, simulators.coarse, coarse, prior, given, seed, draws)
     best = _search(smooth, sharp, coarse, prior, starts, report)
     report(f"{model}: log-likelihood {best.total:.1f} with coarse simulations")
     if as_stated:
+        fine = _Counted(simulators.fine, model)
         target, near, changed = Target(sharp, fine, prior), coarse, 0
-        best = target.descend(target.look(best.values) or best, STEPS)
+        best = target.look(best.values) or best
     else:
-        target, best, near, changed = _with_errors(sharp, simulators, model, best)
-        changed += len(prior)  # those of the curvature that follows
-    about = target.curvature(best)
-    report(f"{model}: log-likelihood {best.total:.1f} after {coarse.count + fine.count + changed} simulations")
+        target, best, near, changed = _with_errors(sharp, simulators, model, best, report)
+    best, about = _finish(target, best)
+    report(f"{model}: log-likelihood {best.total:.1f} with default simulations")
     result = result_of(spectrum, model, target, best, about)
     if extras.samples or extras.halves:
         result = _extended(result, target, best, about, near, simulators.fine.solver(model), extras, seed)
-    simulations = coarse.count + fine.count + changed + (near.count if near is not coarse else 0)
+    counted = {id(c): c.count for c in (coarse, near, target.simulate) if isinstance(c, _Counted)}
+    simulations = changed + sum(counted.values())
     return replace(result, network=drawn, simulations=simulations, seconds=time.monotonic() - started)
 
 
@@ -148,7 +166,7 @@ def _extended(
     seed: int,
 ) -> Fit:
     """A fit with weighted draws and halves of the data."""
-    close = _Near(near, best)
+    close = _Near(near, best.values, best.signal)
     if extras.samples:
         found = sample(
             target, best, about, covariances(about), close, lambda v: bool(is_stable(solver, v)),
@@ -174,13 +192,13 @@ def _given(
 
 
 class _Near:
-    """Spectra near a fit: that of the fit, and differences of coarse simulations."""
+    """Spectra near a parameter set where the spectrum is known: that one, and differences of coarse simulations."""
 
-    def __init__(self, simulate: _Counted, end: Point) -> None:
-        self.simulate, self.end, self.at_fit = simulate, end, simulate(end.values)
+    def __init__(self, simulate: _Counted, values: NDArray[np.float64], signal: NDArray[np.float64]) -> None:
+        self.simulate, self.signal, self.coarse = simulate, signal, simulate(values)
 
     def __call__(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.end.signal + self.simulate(values) - self.at_fit
+        return self.signal + self.simulate(values) - self.coarse
 
 
 def _refit(
@@ -215,32 +233,50 @@ def _search(
 
 
 def _with_errors(
-    likelihood: TileLikelihood, simulators: Simulators, model: str, start: Point
+    likelihood: TileLikelihood, simulators: Simulators, model: str, start: Point, report: Report
 ) -> tuple[Target, Point, _Counted, int]:
-    """Go on with errors of the instrument: coarsely, then finely about the errors found, until they stay there.
+    """Go on with errors of the instrument, about those found so far, until they stay there; differences are coarse.
 
     Returns
     -------
-    target, best
+    target : Target
+        With default simulations about the errors found.
+    best : Point
     coarse : callable
         Coarse simulations about the same errors.
     simulations : int
     """
-    prior, best = simulators.study.model(model).prior, start
-    simulate, step, simulations = _Counted(simulators.coarse, model), 1.0, 0
-    for _ in range(MOST_CENTRES):
-        found, number = response(simulators, model, best.values, best.sizes if step < 1 else np.zeros(0), step)
-        if step < 1:
-            amounts = found.amounts(found.centre)[: len(KINDS)]
-            simulate = _Counted(simulators.about(amounts), model)
-        target = Target(likelihood, simulate, prior, found)
-        best = target.descend(target.look(best.unknowns) or best, STEPS)
-        simulations += number + simulate.count
-        if step < 1 and np.abs(found.amounts(best.sizes - found.centre)[: len(KINDS)]).max() < CENTRED:
+    prior, best, settled, simulations = simulators.study.model(model).prior, start, False, 0
+    for number in range(MOST_CENTRES + 1):
+        first = number == 0
+        centre = np.zeros(0) if first else best.sizes
+        found, used = response(simulators, model, best.values, centre, FIRST_STEP if first else NEXT_STEP)
+        amounts = found.amounts(found.centre)[: len(KINDS)]
+        coarse = _Counted(simulators.changed(amounts, keep=first), model)
+        fine = _Counted(simulators.about(amounts) if amounts.any() else simulators.fine, model)
+        simulations += used
+        if settled or number == MOST_CENTRES:
+            target = Target(likelihood, fine, prior, found)
+            return target, target.look(best.unknowns) or best, coarse, simulations
+        near = _Near(coarse, best.values, fine(best.values))
+        target = Target(likelihood, near, prior, found)
+        here = target.look(best.unknowns) or best
+        best = target.descend(here, LONG)
+        settled = not first and best.total - here.total < SETTLED
+        simulations += coarse.count + fine.count
+        report(f"{model}: log-likelihood {best.total:.1f} with errors of the instrument")
+    raise AssertionError("the last centre returns")
+
+
+def _finish(target: Target, best: Point) -> tuple[Point, Curvature]:
+    """Steps with default simulations until one is small beside the errors; the last curvature."""
+    for _ in range(FINEST):
+        about = target.curvature(best)
+        here, best = best, target.descend(best, 1, about)
+        errors = np.sqrt(np.diag(covariances(about)[1]))
+        if np.all(abs(best.unknowns - here.unknowns) < CLOSE * errors * target.units):
             break
-        step = 0.5
-    coarse = _Counted(simulators.changed(found.amounts(found.centre)[: len(KINDS)]), model)
-    return target, best, coarse, simulations
+    return best, about
 
 
 def _starts(

@@ -11,6 +11,9 @@ Sizes of the priors, and where they are from:
   in the width in energy.
 - Mosaic of the sample, in variance beyond what the study states, that of 2 degrees (FWHM): seldom published, of an
   array of co-aligned crystals degrees. It stands for any broadening in Q.
+- Width of a mode beyond what the study states, in variance, that of 2 % of the highest energy transfer of the view
+  (FWHM): modes of a disordered magnet are a few per cent of its band wide. It stands for any broadening in energy that
+  all runs share.
 - Where the axes of a map are, half a pixel, as in the noise that networks are trained on.
 """
 
@@ -24,7 +27,7 @@ from numpy.typing import NDArray
 from ..instrument import ScaledPulse
 from ..resolution.spread import Method
 from ..simulate import Sampling, Simulator
-from ..study import Study
+from ..study import Run, Study
 from ..views import MapView
 
 ENERGY_ZERO = 0.016
@@ -32,29 +35,41 @@ ENERGY_ZERO = 0.016
 MODERATOR = 0.2
 MOSAIC = 2.0
 """Degrees, full width at half maximum."""
+MODE_WIDTH = 0.02
+"""Of the highest energy transfer of a study's view, full width at half maximum."""
 PIXELS = 0.5
 COARSE = Sampling(zone_points=10)
 """For searches, and for the differences that errors of the instrument make."""
 
 
-def _energy_zero(study: Study, size: float) -> Study:
+def _energy_zero(study: Study, run: Run, size: float) -> Study:
     """Recorded energy transfers are too high: what is recorded in a slice happened below it."""
     view = study.view
     if isinstance(view, MapView):
         moved = replace(view, energy_fractions=tuple(f - size * ENERGY_ZERO for f in view.energy_fractions))
         return replace(study, view=moved)
-    shift = size * ENERGY_ZERO * study.runs[0].ei
+    shift = size * ENERGY_ZERO * run.ei
     return replace(study, view=replace(view, energies=tuple(e - shift for e in view.energies)))
 
 
-def _moderator(study: Study, size: float) -> Study:
+def _moderator(study: Study, run: Run, size: float) -> Study:
     pulse = ScaledPulse(study.spectrometer.moderator, 1 + size * MODERATOR)
     return replace(study, spectrometer=replace(study.spectrometer, moderator=pulse))
 
 
-def _mosaic(study: Study, size: float) -> Study:
+def _mosaic(study: Study, run: Run, size: float) -> Study:
     x, y, z = (float(np.sqrt(m**2 + size * MOSAIC**2)) for m in study.sample.mosaic)
     return replace(study, sample=replace(study.sample, mosaic=(x, y, z)))
+
+
+def _mode_width(study: Study, run: Run, size: float) -> Study:
+    width = float(np.sqrt(study.intrinsic_width**2 + size * mode_width(study) ** 2))
+    return replace(study, intrinsic_width=width)
+
+
+def mode_width(study: Study) -> float:
+    """Width of a mode that is one standard deviation of its prior, meV."""
+    return MODE_WIDTH * float(study.energy_edges.max())
 
 
 @dataclass(frozen=True)
@@ -64,7 +79,7 @@ class Kind:
     Attributes
     ----------
     change : callable
-        From a study of one run and a size to the study with this error.
+        From a study, a run and a size to the study with this error in that run.
     bounds : (low, high)
         Sizes that a fit may take it to.
     each_run : bool
@@ -72,7 +87,7 @@ class Kind:
     """
 
     name: str
-    change: Callable[[Study, float], Study]
+    change: Callable[[Study, Run, float], Study]
     bounds: tuple[float, float]
     each_run: bool
 
@@ -85,6 +100,7 @@ KINDS = (
     Kind("energy zero", _energy_zero, (-2.5, 2.5), True),
     Kind("moderator width", _moderator, (-2.5, 2.5), True),
     Kind("mosaic", _mosaic, (0.0, 6.0), False),
+    Kind("width of a mode", _mode_width, (0.0, 6.0), False),
 )
 
 
@@ -106,10 +122,11 @@ class RunByRun:
     ) -> None:
         self.simulators = []
         for run, sizes in zip(study.runs, amounts.T.tolist(), strict=True):
-            changed = replace(study, runs=(run,))
-            for kind, size in zip(KINDS, sizes, strict=True):
-                changed = kind.change(changed, size) if size else changed
-            self.simulators.append(Simulator(changed, resolution, sampling))
+            # of the whole study, because sizes may be shares of what all its runs see; that is moved last
+            changed = study
+            for kind, size in reversed(list(zip(KINDS, sizes, strict=True))):
+                changed = kind.change(changed, run, size) if size else changed
+            self.simulators.append(Simulator(replace(changed, runs=(run,)), resolution, sampling))
 
     def signal(self, model: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The bare array of a model at a full parameter vector: (runs, slices, x, y)."""
@@ -158,6 +175,8 @@ class Error:
             return 1 + size * MODERATOR, "times the stated"
         if self.name == "mosaic":
             return float(np.sqrt(max(size, 0.0)) * MOSAIC), "degrees FWHM, beyond the stated"
+        if self.name == "width of a mode":
+            return float(np.sqrt(max(size, 0.0))) * mode_width(study), "meV FWHM, beyond the stated"
         return size * PIXELS, "pixels"
 
 

@@ -132,21 +132,26 @@ class Checked:
         Of the draws.
     inside : dict of float to (n, n_parameters) bool
         Whether the central interval of this probability holds the truth.
+    information : (n,) or None
+        Log of posterior over prior at the truth, nats, where it is known.
     """
 
     truth: NDArray[np.float64]
     ranks: NDArray[np.float64]
     median: NDArray[np.float64]
     inside: dict[float, NDArray[np.bool_]]
+    information: NDArray[np.float64] | None = None
 
     @classmethod
-    def of(cls, truth: NDArray[np.float64], draws: NDArray[np.float64]) -> "Checked":
+    def of(
+        cls, truth: NDArray[np.float64], draws: NDArray[np.float64], information: NDArray[np.float64] | None = None
+    ) -> "Checked":
         """Compare draws (n_draws, n, n_parameters) with the truth, both scaled to 0..1."""
         inside = {}
         for level in LEVELS:
             low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2], axis=0)
             inside[level] = (low <= truth) & (truth <= high)
-        return cls(truth, (draws < truth).mean(0), np.median(draws, axis=0), inside)
+        return cls(truth, (draws < truth).mean(0), np.median(draws, axis=0), inside, information)
 
     def as_dict(self, names: list[str]) -> dict[str, Any]:
         """For the card: by parameter coverage, flatness of the ranks and how large errors are beside the prior."""
@@ -165,10 +170,14 @@ class Checked:
         }
 
 
+def rank_counts(ranks: NDArray[np.float64], bins: int = RANKS) -> NDArray[np.int64]:
+    """How many ranks fall into each of some bins of 0..1, five or more to be expected in each."""
+    return np.histogram(ranks, bins=min(bins, max(2, len(ranks) // 5)), range=(0, 1))[0]
+
+
 def flatness(ranks: NDArray[np.float64], bins: int = RANKS) -> float:
     """How often ranks of a right posterior would be less even than these (chi-square test), the p-value."""
-    counts = np.histogram(ranks, bins=min(bins, max(2, len(ranks) // 5)), range=(0, 1))[0]
-    return float(stats.chisquare(counts).pvalue)
+    return float(stats.chisquare(rank_counts(ranks, bins)).pvalue)
 
 
 def check_posterior(
@@ -194,9 +203,12 @@ def check_posterior(
         for number, (name, model) in enumerate(study.models.items()):
             own = part.labels == number
             if own.any():
-                scaled, _ = network.draw(features[torch.as_tensor(own)], number, draws)
+                seen, exact = features[torch.as_tensor(own)], torch.as_tensor(part.parameters[own])
+                with torch.no_grad():
+                    gained = network.information(seen, torch.as_tensor(part.labels[own]), exact).double().numpy()
+                scaled, _ = network.draw(seen, number, draws)
                 truth = part.parameters[own, : len(model.parameters)].astype(float)
-                out[name] = Checked.of(truth, scaled.numpy())
+                out[name] = Checked.of(truth, scaled.numpy(), gained)
     return out
 
 
