@@ -11,6 +11,7 @@ import pytest
 
 from magnoscope.errors import SpectrumError
 from magnoscope.estimate import Extras, Simulators, compare, fit
+from magnoscope.estimate.clipped import ClippedLikelihood, seems_clipped
 from magnoscope.estimate.comparison import vuong
 from magnoscope.estimate.instrument_errors import KINDS, response
 from magnoscope.estimate.likelihood import TileLikelihood
@@ -123,6 +124,61 @@ def test_equal_candidates_are_not_told_apart():
     assert result.preferred is None
     assert "neither can be preferred" in result.sentence
     assert result.p_value > 0.05
+
+
+def clipped(simulator: Simulator, seed: int, level: float = 0.15, **values: float) -> tuple[Spectrum, Spectrum]:
+    """A simulation with even noise about zero background, as it was, and with its negative values set to zero."""
+    rng, found = np.random.default_rng(seed), simulator("far", values)
+    noise = level * np.nanmax(found.signal) * rng.standard_normal(found.signal.shape)
+    whole = replace(found, signal=found.signal + noise)
+    return whole, replace(whole, signal=np.maximum(whole.signal, 0))
+
+
+def test_clipped_spectra_are_known(simulator: Simulator):
+    whole, cut = clipped(simulator, 0, J1=-2.2, J2=-1.4)
+    assert np.mean(cut.signal[cut.valid] == 0) > 0.2
+    assert seems_clipped(cut) and not seems_clipped(whole)
+    # zeros of counts are measurements
+    counts = measured(simulator, 0, "far", counts=2)
+    counts = replace(counts, signal=counts.signal - np.nanmin(counts.signal, (2, 3), keepdims=True))
+    assert np.mean(counts.signal[counts.valid] == 0) > 0.05 and not seems_clipped(counts)
+
+
+def test_scale_and_noise_are_those_of_the_spectrum_before_it_was_clipped(simulator: Simulator):
+    whole, cut = clipped(simulator, 1, J1=-2.2, J2=-1.4)
+    likelihoods = TileLikelihood.of(whole), ClippedLikelihood.of(cut), TileLikelihood.of(cut)
+    model = simulator.signal("far", np.array([-2.2, -1.4]))
+    right, found, naive = (each.profile(each.simulated(model)) for each in likelihoods)
+    lit = [n for n, t in enumerate(likelihoods[0].tiles) if t < 3]  # higher slices hold next to nothing
+    scale = right.scale[lit]
+    assert np.all(abs(found.scale[lit] - scale) < 0.1 * scale)
+    assert np.all(naive.scale[lit] < 0.93 * scale)
+    noise = np.sqrt(found.mean_square - likelihoods[1].floor), np.sqrt(right.mean_square - likelihoods[0].floor)
+    assert np.allclose(*(each[lit] for each in noise), rtol=0.12)
+
+
+def test_the_slope_of_a_clipped_likelihood_is_that_of_its_values(simulator: Simulator):
+    _, cut = clipped(simulator, 2, J1=-2.2, J2=-1.4)
+    likelihood = ClippedLikelihood.of(cut)
+    model = likelihood.simulated(simulator.signal("far", np.array([-2.2, -1.4])))
+    change = likelihood.simulated(simulator.signal("far", np.array([-2.15, -1.4]))) - model
+    here, ahead, behind = (likelihood.profile(model + x * change) for x in (0.0, 0.1, -0.1))
+    expected = (ahead.log_likelihood - behind.log_likelihood) / 0.2
+    jacobian = likelihood.project(here, model, change)
+    slope = (here.weight * here.residual * jacobian).sum(1) / here.mean_square
+    assert np.allclose(slope, expected, atol=0.05 * np.abs(expected).max())
+    assert likelihood.block_log_likelihood(here).shape == (24,)
+
+
+def test_a_clipped_spectrum_biases_nothing(simulators: Simulators, simulator: Simulator):
+    truth = np.array([-2.2, -1.4])
+    pulls = []
+    for seed in range(4):
+        _, cut = clipped(simulator, 10 + seed, J1=-2.2, J2=-1.4)
+        found = fit(cut, "far", truth, simulators, draws=0, as_stated=True)
+        assert found.clipped and found.as_dict()["clipped_at_zero"]
+        pulls += [(e.value - t) / e.error for e, t in zip(found.estimates, truth, strict=True)]
+    assert np.sqrt(np.mean(np.square(pulls))) < 1.8  # eight unit normals: 1.8 is passed once in 2000
 
 
 def test_a_network_that_says_otherwise_is_heard(study: Study, simulators: Simulators, simulator: Simulator):

@@ -35,6 +35,10 @@ SamplesOption = Annotated[
 PosteriorOption = Annotated[
     Path | None, typer.Option("--posterior", help="Weights of `train posterior`; else those that ship, if any.")
 ]
+ClippedOption = Annotated[
+    bool | None,
+    typer.Option("--clipped/--not-clipped", help="Whether negative values were set to zero; else found from the data."),
+]
 FigureOption = Annotated[Path | None, typer.Option("-o", "--figure", help="Figure to write.")]
 
 
@@ -74,6 +78,7 @@ class FitOptions:
     samples: int = SAMPLES
     as_stated: bool = False
     halves: bool = False
+    clipped: bool | None = None
 
 
 def fits_of(spectrum: Spectrum, models: list[str], options: FitOptions) -> list[Fit]:
@@ -85,7 +90,7 @@ def fits_of(spectrum: Spectrum, models: list[str], options: FitOptions) -> list[
         return [
             fit(
                 spectrum, model, starts.get(model), simulators, options.seed, _say, options.draws, options.as_stated,
-                Extras(options.samples, options.halves, guides.get(model)),
+                Extras(options.samples, options.halves, guides.get(model)), options.clipped,
             )
             for model in models
         ]  # fmt: skip
@@ -118,6 +123,8 @@ def print_fit(found: Fit) -> None:
     if found.warning:
         print(f"warning: {found.warning}")
     print(f"{found.model}: chi-square {found.match.chi_square:.3f}, {found.match.unexplained:.0%} left unexplained")
+    if found.clipped:
+        print("  zeros are taken for values that were negative before they were set to zero")
     for e in found.estimates:
         low, high = e.interval_90
         said = f"90 % within {low:.4g} .. {high:.4g}" if e.constrained else "not constrained by these data"
@@ -146,6 +153,7 @@ def fit_command(
     samples: SamplesOption = SAMPLES,
     posterior: PosteriorOption = None,
     as_stated: AsStatedOption = False,
+    clipped: ClippedOption = None,
     best_fit: Annotated[
         Path | None, typer.Option("--best-fit", help="Image of the best fit to write, .h5 or .npy, scaled to the data.")
     ] = None,
@@ -160,7 +168,7 @@ def fit_command(
         writable(figure, *FIGURES)
     if best_fit is not None:
         writable(best_fit, ".npy", ".h5")
-    options = FitOptions(weights, posterior, seed, draws, samples, as_stated, halves)
+    options = FitOptions(weights, posterior, seed, draws, samples, as_stated, halves, clipped)
     (result,) = fits_of(read_spectrum(image, found, mask), [model], options)
     if figure is not None:
         save_figure(plot_fits([result]), figure)
@@ -184,6 +192,7 @@ def compare_command(
     samples: SamplesOption = SAMPLES,
     posterior: PosteriorOption = None,
     as_stated: AsStatedOption = False,
+    clipped: ClippedOption = None,
     seed: SeedOption = 0,
     as_json: Json = False,
 ) -> None:
@@ -193,7 +202,7 @@ def compare_command(
         raise StudyError(f"study {found.name} has one candidate alone; there is nothing to compare, use `fit`")
     if figure is not None:
         writable(figure, *FIGURES)
-    options = FitOptions(weights, posterior, seed, draws, samples, as_stated)
+    options = FitOptions(weights, posterior, seed, draws, samples, as_stated, clipped=clipped)
     spectrum = read_spectrum(image, found, mask)
     verdict = _verdict(spectrum, weights)
     result = compare(fits_of(spectrum, list(found.classes), options))

@@ -151,9 +151,10 @@ class Target:
         jacobian = np.stack([likelihood.project(point.profile, point.model, c) for c in self._changes(point)], -1)
         # independent pixels over valid ones: 1 unless smoothed
         share = likelihood.pixels / likelihood.valid.sum((1, 2))
-        weight = point.profile.weight / point.profile.mean_square[:, None] * share[:, None]
-        gradient = likelihood.by_block((weight * point.profile.residual)[..., None] * jacobian)
-        weighted = weight[..., None] * jacobian
+        level = share[:, None] / point.profile.mean_square[:, None]
+        slope = level * point.profile.weight * point.profile.residual
+        gradient = likelihood.by_block(slope[..., None] * jacobian)
+        weighted = (level * point.profile.information)[..., None] * jacobian
         columns = [likelihood.by_block(weighted * jacobian[..., a, None]) for a in range(jacobian.shape[-1])]
         own = np.zeros(len(self.prior))
         return Curvature(

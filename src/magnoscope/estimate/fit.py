@@ -18,6 +18,7 @@ from ..dataset.draws import candidates
 from ..simulate import Simulator
 from ..spectrum import Spectrum
 from ..spinwave import ModeSolver, is_stable
+from .clipped import likelihood_of
 from .descent import Curvature, Point, Target
 from .halves import halves_of
 from .instrument_errors import KINDS, RunByRun, Simulators, response
@@ -102,6 +103,7 @@ def fit(
     draws: int = DRAWS,
     as_stated: bool = False,
     extras: Extras = Extras(),
+    clipped: bool | None = None,
 ) -> Fit:
     """Fit a candidate to a spectrum.
 
@@ -122,6 +124,8 @@ def fit(
     as_stated : bool
         Whether the instrument is taken as the study states it; else its errors are fitted too.
     extras : Extras
+    clipped : bool, optional
+        Whether negative values of the spectrum were set to zero; found from its values unless said.
 
     Raises
     ------
@@ -132,7 +136,7 @@ def fit(
     """
     started = time.monotonic()
     prior = spectrum.study.model(model).prior
-    smooth, sharp = TileLikelihood.of(spectrum, BLUR), TileLikelihood.of(spectrum)
+    smooth, sharp = TileLikelihood.of(spectrum, BLUR), likelihood_of(spectrum, clipped)
     simulators = simulators or Simulators(spectrum.study)
     coarse = _Counted(simulators.coarse, model)
     given, drawn = _given(estimate, prior, extras.network, seed)
@@ -205,7 +209,7 @@ def _refit(
     half: Spectrum, target: Target, simulate: _Near, end: Point
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Values and errors of the parameters with a half of the data, from the fit to all of them."""
-    own = replace(target, likelihood=TileLikelihood.of(half), simulate=simulate)
+    own = replace(target, likelihood=type(target.likelihood).of(half), simulate=simulate)
     best = own.descend(own.seen(end.values, end.sizes, end.signal), STEPS)
     whole = covariances(own.curvature(best))[1]
     return best.values, (np.sqrt(np.diag(whole)) * own.units)[: len(own.prior)]

@@ -42,6 +42,10 @@ class Profile:
     mean_square : (n_tiles,)
         Robust mean square of the residuals, and the floor.
     log_likelihood : (n_tiles,)
+    bend : (n_tiles, n_pixels) or None
+        How much each pixel's log-likelihood bends, where that is not its weight (pixels that were clipped).
+    pixel : (n_tiles, n_pixels) or None
+        Log-likelihood of each pixel, where it is not that of its residual.
     """
 
     scale: NDArray[np.float64]
@@ -50,6 +54,13 @@ class Profile:
     residual: NDArray[np.float64]
     mean_square: NDArray[np.float64]
     log_likelihood: NDArray[np.float64]
+    bend: NDArray[np.float64] | None = None
+    pixel: NDArray[np.float64] | None = None
+
+    @property
+    def information(self) -> NDArray[np.float64]:
+        """Of each pixel, in units of one that is seen and no outlier, (n_tiles, n_pixels)."""
+        return self.weight if self.bend is None else self.bend
 
     @property
     def total(self) -> float:
@@ -210,7 +221,7 @@ class TileLikelihood:
         -------
         (n_tiles, n_pixels)
         """
-        w = profile.weight
+        w = profile.information
         total = w.sum(1, keepdims=True)
         dm = model - (w * model).sum(1, keepdims=True) / total
         dc = change - (w * change).sum(1, keepdims=True) / total

@@ -15,6 +15,7 @@ from scipy import stats
 
 from ..spectrum import Spectrum
 from ..trust.match import Match, match
+from .clipped import ClippedLikelihood
 from .descent import Curvature, Point, Target
 from .halves import Halves
 from .instrument_errors import Response
@@ -113,6 +114,8 @@ class Fit:
     simulations, seconds
         What it took.
     warning : str or None
+    clipped : bool
+        Whether zeros were taken for values that had been negative.
     """
 
     spectrum: Spectrum
@@ -130,6 +133,7 @@ class Fit:
     halves: tuple[Halves, ...] = ()
     sample: Sample | None = None
     network: Sample | None = None
+    clipped: bool = False
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -194,6 +198,7 @@ class Fit:
             "effective_sample_size": None if self.sample is None else self.sample.effective,
             "network": None if self.network is None else self._intervals(self.network),
             "instrument": [asdict(error) for error in self.instrument],
+            "clipped_at_zero": self.clipped,
             "simulations": self.simulations,
             "seconds": self.seconds,
             "warning": self.warning,
@@ -235,6 +240,7 @@ def result_of(spectrum: Spectrum, model: str, target: Target, end: Point, about:
         warning=_warning(model, best, instrument, [n for n, sees in zip(names, seen, strict=True) if not sees]),
         instrument=instrument,
         penalty=end.profile.total - end.total,
+        clipped=isinstance(likelihood, ClippedLikelihood),
     )
 
 
