@@ -5,6 +5,7 @@ import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path, PurePath
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ def test_a_posterior_that_ships_is_used_unasked(
     assert run("fit", counts, "--model", "far", *words).json["network"] is None
     (tmp_path / "weights").mkdir()
     shutil.copy(posterior, tmp_path / "weights" / "square-posterior.safetensors")
-    monkeypatch.setattr("magnoscope.trust.posterior.resources.files", lambda package: tmp_path)
+    monkeypatch.setattr("magnoscope.trust.posterior.resources", SimpleNamespace(files=lambda package: tmp_path))
     assert run("fit", counts, "--model", "far", *words).json["network"].keys() == {"J1", "J2"}
     compared = run("compare", counts, *words).json
     assert all(found["network"] for found in compared["fits"].values())
