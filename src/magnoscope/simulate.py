@@ -138,13 +138,28 @@ class Simulator:
         return super().__new__(cls)
 
     def __init__(self, study: Study, resolution: Method = "gaussian", sampling: Sampling | None = None) -> None:
-        self.study = study
         self.resolution = resolution
         self.sampling = sampling or Sampling()
-        self._solvers = {name: ModeSolver(model) for name, model in study.models.items()}
-        self._references: dict[str, np.ndarray] = {}
+        self._take(study)
         self._prepare()
         self.reachable = self._reachable()
+
+    def _take(self, study: Study) -> None:
+        """What depends on the models."""
+        self.study = study
+        self._solvers = {name: ModeSolver(model) for name, model in study.models.items()}
+        self._references: dict[str, np.ndarray] = {}
+        maps = isinstance(study.view, MapView)
+        self._flat = {name: self._heights(model) if maps else None for name, model in study.models.items()}
+        self._layered_grids: dict[str, Layers] = {}
+        self._planes: dict[str, tuple[Plane, list[torch.Tensor]]] = {}
+
+    def with_models(self, models: Mapping[str, SpinModel]) -> "Simulator":
+        """The same spectrometer, runs and view for other models of the same magnetic cell, without preparing anew."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._take(replace(self.study, models=dict(models)))
+        return other
 
     def _prepare(self) -> None:
         """What does not depend on the model's parameters."""
@@ -161,9 +176,6 @@ class Simulator:
         self._cells = Cells(self._x.float(), self._y.float(), self._steps)
         self._axes = np.array([*(a.direction for a in study.maps.axes), study.maps.hidden_direction], float)
         self._plans = [self._plan(number, run) for number, run in enumerate(study.runs)]
-        self._flat = {name: self._heights(model) for name, model in study.models.items()}
-        self._layered_grids: dict[str, Layers] = {}
-        self._planes: dict[str, tuple[Plane, list[torch.Tensor]]] = {}
 
     def solver(self, model: str) -> ModeSolver:
         """The spin wave solver of a candidate model."""

@@ -46,6 +46,7 @@ class Draws(StrEnum):
     sobol = "sobol"
     around = "around"
     overlap = "overlap"
+    foreign = "foreign"
 
 
 class Stored(StrEnum):
@@ -74,7 +75,8 @@ def build(
         Draws,
         typer.Option(
             "--draws",
-            help="Uniform over the priors, evenly spread over them (sobol), around a point, or where models coincide.",
+            help="Uniform over the priors, evenly spread over them (sobol), around a point, where models coincide, or "
+            "other magnets on the models' bonds (foreign).",
         ),
     ] = Draws.uniform,
     width: Annotated[float, typer.Option("--width", help="Of draws around a point, as a share of each prior.")] = 0.1,
@@ -164,6 +166,8 @@ def _rejections(dataset: Path, study: str | None) -> list[Rejections]:
     found, root = study_of(dataset, study), open_store(dataset)
     attributes: dict[str, Any] = root.attrs.asdict()
     law, seed = Law.from_settings(attributes.get("draws")), int(attributes["seed"])
+    if law.kind == "foreign":
+        raise DataError(f"{dataset} holds magnets that are no candidate: none is drawn from priors of exchange")
     tables = []
     for number in drawn_classes(found, law):
         done, thrown = _counts(dataset, root, found.classes[number])

@@ -18,13 +18,14 @@ from ..errors import InstabilityError, StudyError
 from ..simulate import Simulator
 from ..spinwave import ModeSolver, is_stable
 from ..study import Overlap, Study
+from .random_magnets import RandomMagnets, magnets_of
 
 MOST_TRIES = 2000
 """Draws after which a prior is said to hold no stable structure."""
 MOST_POINTS = 1 << 30
 """Points in a Sobol sequence, hence images of a class."""
 
-Kind = Literal["uniform", "sobol", "around", "overlap"]
+Kind = Literal["uniform", "sobol", "around", "overlap", "foreign"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Law:
     ----------
     kind : str
         "uniform" over the priors; "sobol", the same but spread evenly; "around" a point, normal and cut off at the
-        ends of the priors; "overlap", uniform where several models are the same Hamiltonian.
+        ends of the priors; "overlap", uniform where several models are the same Hamiltonian; "foreign", other magnets on
+        the models' bonds (:mod:`.random_magnets`).
     width : float
         Standard deviation of "around" as a share of each prior's width.
     centre : tuple of (model, parameter, meV)
@@ -76,6 +78,8 @@ class Law:
             low, high = next(p.prior for p in found.parameters if p.name == parameter)
             if not low <= value <= high:
                 raise StudyError(f"{parameter} = {value:g} lies outside the prior [{low:g}, {high:g}] of model {model}")
+        if self.kind == "foreign":
+            magnets_of(study)
         if self.kind == "overlap" and not study.overlaps:
             raise StudyError(f"study {study.name} states no [[overlaps]] of its models; uniform draws need none")
 
@@ -84,10 +88,20 @@ UNIFORM = Law()
 
 
 def drawn_classes(study: Study, law: Law) -> list[int]:
-    """Indices of the classes that a law makes images of: all, or those that coincide with another."""
+    """Indices of the classes that a law makes images of: all, or those that coincide with another or allow magnets."""
+    if law.kind == "foreign":
+        return [study.classes.index(name) for name in magnets_of(study)]
     if law.kind != "overlap":
         return list(range(len(study.classes)))
     return [n for n, name in enumerate(study.classes) if any(name in overlap.models for overlap in study.overlaps)]
+
+
+def recorded(study: Study, name: str, law: Law) -> tuple[str, ...]:
+    """What is recorded of each draw of a class: the model's parameters, or all that makes a random magnet."""
+    if law.kind == "foreign":
+        magnets = magnets_of(study)
+        return magnets[name].names if name in magnets else ()
+    return tuple(p.name for p in study.models[name].parameters)
 
 
 def candidates(
@@ -151,6 +165,8 @@ def check_priors(study: Study, seed: int, law: Law = UNIFORM) -> None:
     StudyError
         If the first 2000 draws are all unstable.
     """
+    if law.kind == "foreign":  # whose exchange is satisfied
+        return
     for class_index in drawn_classes(study, law):
         model = study.models[study.classes[class_index]]
         solver = ModeSolver(model)
@@ -178,6 +194,7 @@ def simulate_draw(
     -------
     signal : (runs, slices, x, y)
     values : (n_parameters,) meV
+        Or whatever else :func:`recorded` names.
     rejected : int
         Draws thrown away before this one.
 
@@ -187,12 +204,25 @@ def simulate_draw(
         If the first 2000 draws are all unstable.
     """
     name = simulator.study.classes[class_index]
-    solver = simulator.solver(name)
-    draws = candidates(solver, seed, class_index, index, law, simulator.study.overlaps)
-    for rejected, values in zip(range(MOST_TRIES), draws, strict=False):
-        if bool(is_stable(solver, values)):
+    tries = _tries(simulator, class_index, seed, index, law)
+    for rejected, (ready, values, record) in zip(range(MOST_TRIES), tries, strict=False):
+        if bool(is_stable(ready.solver(name), values)):
             try:
-                return simulator.signal(name, values), values, rejected
+                return ready.signal(name, values), record, rejected
             except InstabilityError:
                 continue
     raise _no_structure(name)
+
+
+def _tries(
+    simulator: Simulator, class_index: int, seed: int, index: int, law: Law
+) -> Iterator[tuple[Simulator, NDArray[np.float64], NDArray[np.float64]]]:
+    """Draws without end: what simulates them, parameters, and what is recorded."""
+    study = simulator.study
+    name = study.classes[class_index]
+    if law.kind != "foreign":
+        for values in candidates(simulator.solver(name), seed, class_index, index, law, study.overlaps):
+            yield simulator, values, values
+        return
+    for magnet in RandomMagnets.of(study, name).draw(np.random.default_rng([seed, class_index, index])):
+        yield simulator.with_models({name: magnet.model}), magnet.values, magnet.record

@@ -22,7 +22,7 @@ from .. import __version__
 from ..errors import DataError
 from ..resolution.spread import Method
 from ..study import Study
-from .draws import Law, drawn_classes
+from .draws import Law, drawn_classes, recorded
 
 CHUNK = 8
 """Images in a chunk, and in one task of a build."""
@@ -141,12 +141,12 @@ def _create_empty(path: Path, study: Study, settings: Settings, attributes: dict
     root = zarr.create_group(str(path))
     root.attrs.update(attributes)
     drawn = drawn_classes(study, settings.law)
-    for number, (name, model) in enumerate(study.models.items()):
-        group = root.create_group(name)
-        group.attrs["parameters"] = [p.name for p in model.parameters]
+    for number, name in enumerate(study.classes):
+        group, names = root.create_group(name), recorded(study, name, settings.law)
+        group.attrs["parameters"] = list(names)
         n = settings.per_class if number in drawn else 0
         add_array(group, "images", (n, *study.shape), settings.precision)
-        add_array(group, "parameters", (n, len(model.parameters)), "float64")
+        add_array(group, "parameters", (n, len(names)), "float64")
         add_array(group, "rejected", (n,), "int32")
         add_array(group, "seeds", (n, 3), "int64")
         add_array(group, "checksums", (n,), "uint64")
