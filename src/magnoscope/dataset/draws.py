@@ -36,8 +36,8 @@ class Law:
     ----------
     kind : str
         "uniform" over the priors; "sobol", the same but spread evenly; "around" a point, normal and cut off at the
-        ends of the priors; "overlap", uniform where several models are the same Hamiltonian; "foreign", other magnets on
-        the models' bonds (:mod:`.random_magnets`).
+        ends of the priors; "overlap", uniform where several models are the same Hamiltonian; "foreign", other magnets
+        on the models' bonds (:mod:`.random_magnets`).
     width : float
         Standard deviation of "around" as a share of each prior's width.
     centre : tuple of (model, parameter, meV)

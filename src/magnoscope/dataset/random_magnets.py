@@ -1,16 +1,16 @@
 """Magnets that are no candidate: other orders and couplings of the spins on a candidate's own sites and bonds.
 
-Whatever is no spectrum of a candidate should be told from all of them, and what is hardest to tell are other magnets on the
-same lattice. They are drawn here without knowing a material:
+Whatever is no spectrum of a candidate should be told from all of them, and what is hardest to tell are other magnets on
+the same lattice. They are drawn here without knowing a material:
 
-- Each sublattice (the sites at one place of the lattice's cell) is ordered up and down along the candidate's axis, with a
-  wave vector of the magnetic cell and a phase of its own.
-- Bonds that have one exchange in the candidate have one coupling here if their two spins are parallel, another if they are
-  antiparallel: log-uniform up to the largest that the priors allow, with the sign that the two spins satisfy.
+- Each sublattice (the sites at one place of the lattice's cell) is ordered up and down along the candidate's axis, with
+  a wave vector of the magnetic cell and a phase of its own.
+- Bonds that have one exchange in the candidate have one coupling here if their two spins are parallel, another if they
+  are antiparallel: log-uniform up to the largest that the priors allow, with the sign that the two spins satisfy.
 - Single-ion terms and field are the candidate's, drawn from its priors.
 
-No bond is frustrated, so that the order is a minimum of the exchange energy whatever the draw. All spins parallel and the
-candidates' own orders, shifted by any vector of the lattice or turned over, are never drawn.
+No bond is frustrated, so that the order is a minimum of the exchange energy whatever the draw. All spins parallel and
+the candidates' own orders, shifted by any vector of the lattice or turned over, are never drawn.
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ class Magnet:
     values : (n_parameters,) meV
         Of those parameters.
     record : (n_record,)
-        All that was drawn: couplings (meV), parameters of the candidate, spins (1 or -1).
+        All that matters of what was drawn: couplings and parameters of the candidate (meV), spins (1 or -1).
     """
 
     model: SpinModel
@@ -92,8 +92,8 @@ class RandomMagnets:
         own = _up_or_down(model)
         if own is None:
             raise StudyError(
-                f"the spins of model {name} are not collinear; random magnets have spins up and down along one axis, so "
-                "that there are none on its bonds"
+                f"the spins of model {name} are not collinear; random magnets have spins up and down along one axis, "
+                "so that there are none on its bonds"
             )
         sublattice, cell = _places(model)
         shifts = _shifts(model, sublattice, cell)
@@ -118,7 +118,13 @@ class RandomMagnets:
         shown = [labels[k] if labels[k].isidentifier() else f"bond {k + 1}" for k in range(len(self.strength))]
         couplings = [f"{name} {sense}" for name in shown for sense in SENSES]
         spins = [f"spin {site.name}" for site in self.model.sites]
-        return (*couplings, *(p.name for p in self.model.parameters), *spins)
+        return (*couplings, *(self.model.parameters[n].name for n in self.kept), *spins)
+
+    @property
+    def kept(self) -> list[int]:
+        """Parameters of the candidate that are not of its exchange alone."""
+        field = self.model.zeeman.any((0, 2)) | self.model.anisotropy.any((0, 2, 3))
+        return np.flatnonzero(field[:-1]).tolist()
 
     def allows(self, spins: NDArray[np.int64]) -> bool:
         """Whether an order is none of those that are excluded, turned over or not."""
@@ -141,7 +147,8 @@ class RandomMagnets:
             share = np.exp(rng.uniform(np.log(LEAST), 0, (len(self.strength), len(SENSES))))
             values = rng.uniform(low, high)
             couplings = self.strength[:, None] * share * [-1, 1]
-            yield Magnet(self._model(spins, couplings), values, np.concatenate([couplings.ravel(), values, spins]))
+            record = np.concatenate([couplings.ravel(), values[self.kept], spins])
+            yield Magnet(self._model(spins, couplings), values, record)
 
     def _model(self, spins: NDArray[np.int64], couplings: NDArray[np.float64]) -> SpinModel:
         bonds = []
