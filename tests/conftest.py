@@ -36,6 +36,28 @@ def pcsmo_simulator(pcsmo: Study) -> Simulator:
 
 
 @pytest.fixture(scope="session")
+def striped_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny study in a magnetic cell of two: random magnets of it are antiferromagnetic stripes."""
+    text = (Path(__file__).parent / "cli" / "square.toml").read_text("utf-8")
+    for old, new in (
+        ("[[sites]]", "[magnetic_cell]\nsupercell = [2, 1, 1]\n\n[[sites]]"),
+        ("positions = [[0, 0, 0]]", "positions = [[0, 0, 0], [0.5, 0, 0]]"),
+        ("vectors = [[1, 0, 0], [0, 1, 0]]", "vectors = [[0.5, 0, 0], [0, 1, 0]]"),
+        ("vectors = [[1, 1, 0], [1, -1, 0]]", "vectors = [[0.5, 1, 0], [0.5, -1, 0]]"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path_factory.mktemp("striped") / "striped.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def striped(striped_file: Path) -> Study:
+    return load_study(striped_file)
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the measurement: MAGNOSCOPE_DATA, or shared/data beside the repository."""
     folder = Path(os.environ.get("MAGNOSCOPE_DATA") or Path(__file__).parents[2] / "shared" / "data")

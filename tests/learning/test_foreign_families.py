@@ -12,17 +12,29 @@ from magnoscope.simulate import Simulator
 from magnoscope.spinwave import ModeSolver, is_stable
 from magnoscope.studies import load_study
 from magnoscope.trust import families
-from magnoscope.trust.families import CHOSEN_ON, FROM_TEST_PART, HALF_MISSING, half_missing, stitched
-from magnoscope.trust.held_back import UNSEEN
+from magnoscope.trust.families import CHOSEN_ON, FROM_TEST_PART, HALF_MISSING, half_missing, stitched, trained_on
+from magnoscope.trust.held_back import RANDOM_MAGNETS, UNSEEN
 from magnoscope.trust.other_magnets import beyond_priors, draw, other_materials, third_hamiltonian
 from magnoscope.trust.suite import COARSE, FRANKEN, FRANKEN_SLICES, MATERIALS, RESOLUTIONS, THIRD, _area, _area_interval
 
 
 def test_families_that_are_reported_are_none_that_settings_were_chosen_on():
     reported = [f.name for f in FROM_TEST_PART] + [f.name for f in (HALF_MISSING, THIRD, MATERIALS, FRANKEN, COARSE)]
-    assert set(CHOSEN_ON) == {*TRAINED_ON, *UNSEEN} and not set(reported) & set(CHOSEN_ON)
+    assert set(CHOSEN_ON) == {*TRAINED_ON, RANDOM_MAGNETS, *UNSEEN} and not set(reported) & set(CHOSEN_ON)
     # those that are a candidate's spectra after all say so
-    assert all(f.note for f in (HALF_MISSING, *RESOLUTIONS.values(), FRANKEN_SLICES))
+    assert all(f.note for f in (HALF_MISSING, *RESOLUTIONS.values()))
+
+
+def test_relatives_are_said_where_weights_were_trained_on_them():
+    for family in (*FROM_TEST_PART, THIRD, MATERIALS, FRANKEN, FRANKEN_SLICES):
+        assert set(family.relatives) <= {*TRAINED_ON, RANDOM_MAGNETS}
+    old = {"settings": {"foreign": 0.25}}
+    new = {"foreign_families": [*TRAINED_ON, RANDOM_MAGNETS]}
+    assert trained_on(old) == TRAINED_ON[:5] and trained_on({"settings": {"foreign": 0.0}}) == ()
+    assert trained_on({"kind": "ensemble", "members": [old, new]}) == (*TRAINED_ON, RANDOM_MAGNETS)
+    assert THIRD.remark(trained_on(old)) == ""
+    assert THIRD.remark(trained_on(new)) == "relative of training's random magnets"
+    assert HALF_MISSING.remark(trained_on(new)) == HALF_MISSING.note
 
 
 def test_the_third_hamiltonian_is_a_stable_ferromagnet_on_the_same_sites(pcsmo):

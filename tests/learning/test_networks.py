@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from magnoscope.dataset.noise import Nuisance, prepare
-from magnoscope.dataset.parts import Part, joined
+from magnoscope.dataset.noise import CLEAN, Nuisance, prepare
+from magnoscope.dataset.parts import FOREIGN, Part, joined
+from magnoscope.networks import foreign
 from magnoscope.networks.base import Output
 from magnoscope.networks.compact import CompactNetwork
 from magnoscope.networks.duq import DUQHead, gradient_penalty
 from magnoscope.networks.foreign import make_foreign
-from magnoscope.networks.training import FOREIGN, Training, TrainingConfig, evaluate, losses
+from magnoscope.networks.training import Training, TrainingConfig, batches, evaluate, losses
 
 SHAPE = (2, 3, 12, 8)
 QUIET = replace(Nuisance(), masks=False, hot=0.0, noise=(0.1, 0.2))
@@ -139,14 +140,84 @@ def test_checkpoint_of_other_settings_is_not_gone_on_with(tmp_path):
     assert not toy_training(tmp_path, epochs=2).resume()
 
 
-def test_foreign_images_are_of_every_family_and_finite():
-    generator = torch.Generator().manual_seed(0)
+ENERGIES = torch.tensor([[2.0, 4, 6], [5, 10, 15]])
+
+
+def test_foreign_images_are_finite_and_those_of_the_seed():
     signal = torch.rand(60, *SHAPE) + 0.1
-    energies = torch.tensor([[2.0, 4, 6], [5, 10, 15]])
-    made = make_foreign(signal, signal.flip(0), energies, generator)
+    made = make_foreign(signal, signal, ENERGIES, torch.Generator().manual_seed(0))
     assert made.shape == signal.shape and bool(torch.isfinite(made).all()) and float(made.min()) >= 0
-    again = make_foreign(signal, signal.flip(0), energies, torch.Generator().manual_seed(0))
+    again = make_foreign(signal, signal, ENERGIES, torch.Generator().manual_seed(0))
     assert torch.equal(made, again)
+    assert not torch.equal(made, make_foreign(signal, signal, ENERGIES, torch.Generator().manual_seed(1)))
+
+
+@pytest.mark.parametrize("family", foreign.FAMILIES)
+def test_no_foreign_image_is_the_one_it_was_made_of(family):
+    for seed in range(8):
+        a, b = torch.rand(2, *SHAPE) + 0.1
+        made = foreign._MAKERS[family](a, b, ENERGIES, torch.Generator().manual_seed(seed))
+        assert made.shape == SHAPE and bool(torch.isfinite(made).all()) and float(made.min()) >= 0
+        scaled = made * (a.mean((1, 2, 3)) / made.mean((1, 2, 3)))[:, None, None, None]
+        assert float((scaled - a).abs().max()) > 0.05
+
+
+def test_foreign_families_that_a_study_has_room_for():
+    assert set(foreign.FAMILIES) - set(foreign.families_of(1, 4)) == set(foreign.ACROSS_RUNS)
+    assert set(foreign.FAMILIES) - set(foreign.families_of(2, 1)) == set(foreign.ALONG_ENERGY)
+    signal = torch.rand(40, 1, 5, 9, 1) + 0.1  # a path of one run
+    made = make_foreign(signal, signal, torch.arange(5.0)[None] + 1, torch.Generator().manual_seed(0))
+    assert made.shape == signal.shape and bool(torch.isfinite(made).all())
+
+
+def test_stretched_runs_show_their_slices_at_other_energies_and_some_run_stays():
+    energies = torch.stack([torch.linspace(1, 9, 9), torch.linspace(2, 18, 9), torch.linspace(3, 27, 9)])
+    a = energies[..., None, None].expand(3, 9, 4, 4)  # an intensity that says which energy it belongs to
+    for seed in range(6):
+        made = foreign._stretched_runs(a, a, energies, torch.Generator().manual_seed(seed))[..., 0, 0]
+        kept = (made == energies).all(1)
+        assert 0 < int(kept.sum()) < 3
+        factor = (energies / made)[~kept]
+        inside = (made > energies[:, :1]) & (made < energies[:, -1:])
+        assert float((factor - factor[inside[~kept]].mean()).abs()[inside[~kept]].max()) < 1e-4
+        assert 0.65 <= float(factor[inside[~kept]].mean()) <= 0.87 or 1.15 <= float(factor[inside[~kept]].mean()) <= 1.5
+
+
+def test_displaced_slices_keep_what_they_show():
+    a = torch.rand(2, 3, 10, 10)
+    for seed in range(6):
+        made = foreign._displaced(a, a, ENERGIES, torch.Generator().manual_seed(seed))
+        assert torch.equal(made.flatten(2).sort().values, a.flatten(2).sort().values)
+        if bool((made == a).any()):  # those above one energy, whichever their run
+            moved = (made != a).flatten(2).any(2)
+            assert float(ENERGIES[moved].min()) > float(ENERGIES[~moved].max())
+
+
+def test_partners_are_those_whose_intensity_lies_elsewhere():
+    low, high = torch.ones(2, *SHAPE), torch.ones(2, *SHAPE)
+    low[:, :, 0] += 5
+    high[:, :, 2] += 5
+    both = torch.cat([low, high])
+    partners = foreign._partners(both, both, torch.Generator().manual_seed(0))
+    assert set(partners[:2].tolist()) <= {2, 3} and set(partners[2:].tolist()) <= {0, 1}
+
+
+def test_half_of_the_foreign_images_are_magnets_where_there_are_any(tmp_path):
+    magnets = np.full((3, *SHAPE), 7, np.float16)
+    part, generator = toy_part(16, 0), torch.Generator().manual_seed(0)
+    seen = []
+
+    def watch(measured, valid):
+        seen.append(measured)
+
+    made = list(
+        batches(
+            toy_network(), part, 16, COVERAGE, CLEAN, generator, foreign=0.5, energies=ENERGIES, watch=watch,
+            magnets=magnets,
+        )
+    )  # fmt: skip
+    assert made[0][1].tolist()[16:] == [FOREIGN] * 8
+    assert [bool((image == 7).all()) for image in seen[0]] == [False] * 20 + [True] * 4
 
 
 TARGETS = torch.tensor([[1.0, 0], [0, 1], [0, 0], [0, 0]])
@@ -185,15 +256,31 @@ def test_parts_are_joined_with_their_targets():
 
 
 def test_scores_learn_to_fall_on_foreign_images(tmp_path):
-    energies = torch.tensor([[2.0, 4, 6], [5, 10, 15]])
     config = replace(CONFIG, epochs=25, foreign=0.5)
-    training = Training(toy_network(), toy_part(192, 0), toy_part(32, 1), COVERAGE, config, tmp_path, QUIET, energies)
+    training = Training(toy_network(), toy_part(192, 0), toy_part(32, 1), COVERAGE, config, tmp_path, QUIET, ENERGIES)
     training.run(lambda line: None)
     test = toy_part(64, 2)
     flat = Part(np.ones_like(test.images), test.labels, test.parameters)
     own = evaluate(training.network, test, COVERAGE, QUIET, 5).output.scores.amax(1)
     strange = evaluate(training.network, flat, COVERAGE, QUIET, 5).output.scores.amax(1)
     assert float(own.median()) > 0.7 and float(strange.median()) < 0.3
+
+
+def test_scores_learn_to_fall_on_magnets_and_the_candidates_are_still_told_apart(tmp_path):
+    def diagonals(seed: int) -> np.ndarray:
+        noise = np.random.default_rng(seed).uniform(0.1, 0.3, (40, *SHAPE))
+        x, y = np.meshgrid(np.linspace(-1, 1, SHAPE[2]), np.linspace(-1, 1, SHAPE[3]), indexing="ij")
+        return (noise + (np.abs(x + y) < 0.3)).astype(np.float16)
+
+    config = replace(CONFIG, epochs=10, foreign=0.5)
+    part, check, magnets = toy_part(96, 0), toy_part(32, 1), diagonals(0)
+    training = Training(toy_network(), part, check, COVERAGE, config, tmp_path, QUIET, ENERGIES, magnets=magnets)
+    training.run(lambda line: None)
+    test = toy_part(40, 2)
+    own = evaluate(training.network, test, COVERAGE, QUIET, 5)
+    strange = evaluate(training.network, replace(test, images=diagonals(1)), COVERAGE, QUIET, 5).output.scores.amax(1)
+    assert own.accuracy > 0.95
+    assert float(own.output.scores.amax(1).median()) > 0.7 and float(strange.median()) < 0.3
 
 
 def test_same_seed_same_weights(tmp_path):

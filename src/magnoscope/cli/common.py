@@ -44,6 +44,10 @@ StudyOption = Annotated[str | None, typer.Option("--study", help="A study that s
 DatasetArgument = Annotated[
     Path, typer.Argument(metavar="DATASET", help="Folder that `dataset build` or `dataset export` wrote.")
 ]
+ForeignOption = Annotated[
+    Path | None,
+    typer.Option("--foreign", help="Another set, of magnets that are no candidate: `dataset build --draws foreign`."),
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Of everything random.")]
 TemperatureOption = Annotated[float, typer.Option("--temperature", help="Temperature of the sample, K.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter, meV.")]

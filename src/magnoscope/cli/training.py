@@ -9,26 +9,27 @@ from typing import Annotated, Any
 
 import torch
 import typer
+import zarr
 
 from .. import __version__
 from ..cleaning import Cleaner, check_cleaner, save_cleaner
 from ..dataset.coverage import CoverageLaw, random_coverage
 from ..dataset.noise import SWITCHES
-from ..dataset.parts import attributes_of, identity_of, joined, load_part, open_set
+from ..dataset.parts import Exported, Part, attributes_of, identity_of, joined, load_part, open_set
 from ..errors import DataError, StudyError, WeightsError
 from ..networks.base import SpectrumNetwork
 from ..networks.cleaner import CleaningNetwork
 from ..networks.files import read_file
-from ..networks.foreign import slice_energies
+from ..networks.foreign import families_of, slice_energies
 from ..networks.kinds import KINDS, Kind, kind_of, untrained
 from ..networks.posterior import KIND as INFERENCE
 from ..networks.posterior import POSTERIOR, POSTERIOR_NUISANCE, Inference, PosteriorNetwork, new_posterior
-from ..networks.training import Training
+from ..networks.training import Classification, Training
 from ..study import Study
-from ..trust.held_back import calibrate, scored
+from ..trust.held_back import RANDOM_MAGNETS, calibrate, scored
 from ..trust.posterior import Posterior, check_posterior, save_posterior
 from ..trust.weights import Weights, save_weights
-from .common import DatasetArgument, Json, SeedOption, StudyOption, app, print_json, writable
+from .common import DatasetArgument, ForeignOption, Json, SeedOption, StudyOption, app, print_json, writable
 from .datasets import study_of
 
 COVERAGES = 256
@@ -68,6 +69,7 @@ def train(
         Path | None,
         typer.Option("--start-from", help="Weights of the same kind and width to go on from, on this set."),
     ] = None,
+    foreign: ForeignOption = None,
     study: StudyOption = None,
     as_json: Json = False,
 ) -> None:
@@ -78,14 +80,13 @@ def train(
         raise StudyError(f"--width {width} is not a multiple of 16")
     if kind == INFERENCE and shared is not None:
         raise StudyError("a posterior is trained on draws of the prior alone, which --shared would change")
+    if foreign is not None and (recipe.task is not Classification or not recipe.config.foreign):
+        taught = ", ".join(n for n, k in KINDS.items() if k.task is Classification and k.config.foreign)
+        raise StudyError(f"no foreign inputs are shown to a {kind} in training; --foreign is for {taught}")
     writable(output, ".safetensors")
     found, commit = study_of(dataset, study), _commit()
     source = open_set(dataset)
-    parts = {name: load_part(source, found, name) for name in ("train", "validation", "calibration", "test")}
-    if shared is not None:
-        both = open_set(shared)
-        parts |= {f"shared {name}": load_part(both, found, name) for name in ("calibration", "test")}
-        parts["train"] = joined([parts["train"], load_part(both, found, "train")], len(found.classes))
+    parts = _parts(source, found, shared, foreign)
     coverages = random_coverage(found, COVERAGES, seed)
     nuisance = recipe.nuisance.without(*without.split(",")) if without else recipe.nuisance
     config = replace(recipe.config, seed=seed, epochs=epochs or recipe.config.epochs)
@@ -95,8 +96,9 @@ def train(
         config = replace(config, learning_rate=config.learning_rate * FINE)
     energies, folder = slice_energies(found), output.with_suffix(".training")
     training = Training(
-        network, parts["train"], parts["validation"], coverages, config, folder, nuisance, energies, recipe.task()
-    )
+        network, parts["train"], parts["validation"], coverages, config, folder, nuisance, energies, recipe.task(),
+        parts["foreign train"].images if foreign else None,
+    )  # fmt: skip
 
     def report(line: str) -> None:
         typer.echo(line, err=True)
@@ -104,16 +106,42 @@ def train(
     attributes = attributes_of(source)
     if attributes["physics_hash"] != found.physics_hash:
         report(f"warning: study {found.name} has changed since {dataset} was built")
-    identity = {"kind": kind, "width": width, "shared": str(shared), "start": str(start)}
+    identity = {"kind": kind, "width": width, "shared": str(shared), "start": str(start)} | _foreign_set(foreign)
     if _go_on(training, identity_of(dataset) | identity):
         report(f"going on after epoch {training.epoch}")
     training.run(report)
     about = {"kind": kind, "width": width, "seed": seed, "commit": commit} | ({"start": str(start)} if start else {})
+    about |= _foreign_set(foreign) | {"foreign_families": _shown(found, config.foreign, foreign)}
     card = _finish(network, _card(training, found, dataset, parts, about), training, found, parts, coverages, output)
     if as_json:
         print_json(card)
     else:
         print(json.dumps(card["scores"], indent=2))
+
+
+def _parts(source: zarr.Group | Exported, study: Study, shared: Path | None, foreign: Path | None) -> dict[str, Part]:
+    """All parts of a training set, and those that are used of the sets beside it."""
+    parts = {name: load_part(source, study, name) for name in ("train", "validation", "calibration", "test")}
+    if shared is not None:
+        both = open_set(shared)
+        parts |= {f"shared {name}": load_part(both, study, name) for name in ("calibration", "test")}
+        parts["train"] = joined([parts["train"], load_part(both, study, "train")], len(study.classes))
+    if foreign is not None:
+        magnets = open_set(foreign)
+        parts |= {f"foreign {name}": load_part(magnets, study, name, foreign=True) for name in ("train", "test")}
+    return parts
+
+
+def _foreign_set(foreign: Path | None) -> dict[str, Any]:
+    """What tells the set of foreign magnets from others, if there is one."""
+    return {} if foreign is None else {"foreign_set": identity_of(foreign)}
+
+
+def _shown(study: Study, share: float, foreign: Path | None) -> list[str]:
+    """Foreign families that are shown in training."""
+    if not share:
+        return []
+    return [*families_of(*study.shape[:2]), *([RANDOM_MAGNETS] if foreign else [])]
 
 
 def _recipe(kind: str) -> Kind:
@@ -205,6 +233,9 @@ def _finish(
         network, parts["train"], parts["calibration"], coverages, seed, study.view, training.nuisance,
         parts.get("shared calibration"),
     )  # fmt: skip
-    weights = scored(Weights(network, calibration, card), parts["test"], coverages, seed, parts.get("shared test"))
+    weights = scored(
+        Weights(network, calibration, card), parts["test"], coverages, seed, parts.get("shared test"),
+        parts.get("foreign test"),
+    )  # fmt: skip
     save_weights(weights, output)
     return weights.card

@@ -17,7 +17,7 @@ from ..trust.held_back import calibrate as calibrate_network
 from ..trust.held_back import foreign_report, reliability_of, report_card, scored
 from ..trust.suite import Cache, run_suite
 from ..trust.weights import Weights, load_weights, save_weights
-from .common import FIGURES, DatasetArgument, Json, StudyOption, app, print_json, writable
+from .common import FIGURES, DatasetArgument, ForeignOption, Json, StudyOption, app, print_json, writable
 from .datasets import study_of
 from .training import COVERAGES
 
@@ -30,6 +30,11 @@ def _trained_on(path: Path, dataset: Path, study: Study) -> tuple[Weights, str |
     if identity_of(dataset) != loaded.card.get("training_set"):
         raise DataError(f"{dataset} is not the training set of {path}: its test part may have trained them")
     return loaded, warning
+
+
+def left_out(foreign: Path | None, study: Study) -> Part | None:
+    """The magnets of a foreign set that no training has seen."""
+    return None if foreign is None else load_part(open_set(foreign), study, "test", foreign=True)
 
 
 def coverages_of(study: Study, card: dict[str, Any]) -> torch.Tensor:
@@ -47,10 +52,10 @@ def _together(found: list[Weights]) -> tuple[Ensemble, dict[str, Any]]:
     for key in ("nuisance", "coverage"):
         if any(card.get(key) != cards[0].get(key) for card in cards):
             raise WeightsError(f"these weights were trained with different settings of {key}; train them alike")
-    kept = ("kind", "width", "seed", "commit", "epochs", "minutes", "settings")
+    kept = ("kind", "width", "seed", "commit", "epochs", "minutes", "settings", "foreign_families", "foreign_set")
     members = [{k: card[k] for k in kept if k in card} for card in cards]
-    left_out = ("kind", "width", "commit", "epochs", "minutes", "settings", "scores", "foreign", "shared", "suite")
-    card = {k: v for k, v in cards[0].items() if k not in left_out}
+    own = {*kept, "scores", "foreign", "shared", "suite"} - {"seed"}
+    card = {k: v for k, v in cards[0].items() if k not in own}
     return Ensemble([weights.network for weights in found]), {"kind": "ensemble", "members": members} | card
 
 
@@ -65,6 +70,7 @@ def calibrate(
         Path | None,
         typer.Option("--shared", help="Another set, of spectra that models share: label sets promise to name them."),
     ] = None,
+    foreign: ForeignOption = None,
     study: StudyOption = None,
     as_json: Json = False,
 ) -> None:
@@ -85,7 +91,8 @@ def calibrate(
         network, parts["train"], parts["calibration"], coverages, seed, found.view, nuisance, both.get("calibration")
     )
     typer.echo(f"scoring on {len(parts['test'].labels)} others", err=True)
-    result = scored(Weights(network, calibration, card), parts["test"], coverages, seed, both.get("test"))
+    magnets = left_out(foreign, found)
+    result = scored(Weights(network, calibration, card), parts["test"], coverages, seed, both.get("test"), magnets)
     save_weights(result, target)
     if as_json:
         print_json(result.card)
@@ -118,6 +125,7 @@ def trust(
         Path | None, typer.Option("--cache", help="Folder of simulated families; else one beside the weights.")
     ] = None,
     figure: Annotated[Path | None, typer.Option("--figure", help="Reliability diagrams to write.")] = None,
+    foreign: ForeignOption = None,
     study: StudyOption = None,
     as_json: Json = False,
 ) -> None:
@@ -129,11 +137,11 @@ def trust(
     seed, coverages = int(loaded.card["seed"]), coverages_of(found, loaded.card)
     test = load_part(open_set(dataset), found, "test")
     result: dict[str, Any] = report_card(loaded, test, coverages, seed)
-    foreign = foreign_report(loaded, test, coverages, seed)
+    told_apart = foreign_report(loaded, test, coverages, seed, left_out(foreign, found))
     reliability = reliability_of(loaded, test, coverages, seed)
     if figure is not None:
         save_figure(plot_reliability(reliability, found.title), figure)
-    told: dict[str, Any] = {"foreign": foreign, "reliability": reliability, "warning": warning}
+    told: dict[str, Any] = {"foreign": told_apart, "reliability": reliability, "warning": warning}
     if suite:
         told["suite"] = _suite(loaded, dataset, found, test, coverages, images, cache or _beside(weights, found))
     if as_json:
@@ -141,7 +149,7 @@ def trust(
         return
     if warning:
         print(f"warning: {warning}")
-    print_scores(result, foreign)
+    print_scores(result, told_apart)
     if suite:
         print_suite(told["suite"])
 

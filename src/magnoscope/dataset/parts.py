@@ -16,6 +16,8 @@ from .store import ATTRIBUTES, open_store
 
 IDENTITY = ("per_class", "seed", "resolution", "physics_hash")
 """What tells training sets of one study apart."""
+FOREIGN = -1
+"""The label of an image that belongs to no class."""
 ABOUT = "about.json"
 """What an exported folder says of itself."""
 
@@ -181,32 +183,43 @@ def _read(source: zarr.Group | Exported, study: Study, indices: range) -> Iterat
             yield number, images, values
 
 
-def load_part(source: zarr.Group | Exported, study: Study, part: str, split: Split | None = None) -> Part:
+def load_part(
+    source: zarr.Group | Exported, study: Study, part: str, split: Split | None = None, foreign: bool = False
+) -> Part:
     """One part of a finished training set, classes one after the other.
 
     The images of an exported set stay where they are, as memory maps, for the part named "train"; all others are read
-    into memory.
+    into memory. Of a ``foreign`` set, of magnets that are no candidate, every label is -1 and every parameter 0.5.
 
     Raises
     ------
     DataError
-        If the set is not finished, too small, damaged, or was made for another study.
+        If the set is not finished, too small, damaged, of the other kind, or was made for another study.
     """
     attributes = attributes_of(source)
+    kind = attributes.get("draws", {}).get("kind")
+    if (kind == "foreign") != foreign:
+        raise DataError(
+            "this set holds the candidates' own spectra; build one of magnets that are none: `magnoscope dataset build "
+            "STUDY --draws foreign`"
+            if foreign
+            else "this set holds magnets that are no candidate; name it with --foreign, beside a training set"
+        )
     if attributes["layout_hash"] != study.layout_hash:
         raise DataError(f"this training set was made for study {attributes['study']} with other tiles, axes or classes")
     indices = (split or Split()).indices(part, int(attributes["per_class"]))
     if not indices:
         raise DataError(f"this training set is too small: no image is left for {part}; build 10 or more of each class")
-    shared = attributes.get("draws", {}).get("kind") == "overlap"
+    shared = kind == "overlap"
     most = max(len(model.parameters) for model in study.models.values())
     images, labels, parameters, targets = [], [], [], []
     for number, found, values in _read(source, study, indices):
         images.append(found)
-        labels.append(np.full(len(indices), number))
-        low, high = study.models[study.classes[number]].prior.T
+        labels.append(np.full(len(indices), FOREIGN if foreign else number))
         scaled = np.full((len(indices), most), 0.5, np.float32)
-        scaled[:, : len(low)] = (values - low) / (high - low)
+        if not foreign:
+            low, high = study.models[study.classes[number]].prior.T
+            scaled[:, : len(low)] = (values - low) / (high - low)
         parameters.append(scaled)
         if shared:
             targets.append(shared_targets(study, study.classes[number], indices))

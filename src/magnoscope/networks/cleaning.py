@@ -70,7 +70,7 @@ def pairs(
         signal, labels = torch.as_tensor(part.images[index].astype(np.float32)), torch.as_tensor(part.labels[index])
         number = round(foreign * len(chosen))
         if number and energies is not None:
-            strange = make_foreign(signal[:number], signal.flip(0)[:number], energies, generator)
+            strange = make_foreign(signal[:number], signal, energies, generator)
             signal, labels = torch.cat([signal, strange]), torch.cat([labels, torch.full((number,), -1)])
         clean = distort(signal, nuisance, generator, part.mirrors)
         measured, valid = observe(clean, coverages, nuisance, generator)

@@ -11,11 +11,12 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
 from ..dataset.noise import Nuisance, degrade
-from ..dataset.parts import Part
+from ..dataset.parts import FOREIGN, Part
 from ..machine import keep_memory, multiplies_bfloat16
 from .base import Output, SpectrumNetwork
 from .duq import gradient_penalty
@@ -23,9 +24,6 @@ from .foreign import make_foreign
 
 Watch = Callable[[torch.Tensor, torch.Tensor], None]
 """Shown measurements (n, runs, slices, x, y) and their masks."""
-
-FOREIGN = -1
-"""The label of an image that belongs to no class."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class TrainingConfig:
     regression : float
         Weight of the parameters' squared error.
     foreign : float
-        Foreign images added to a batch, as a share of it.
+        Foreign images added to a batch, as a share of it: made on the fly, half of them magnets where there are any.
     reduced_precision : bool
         Convolutions in bfloat16 where the machine has instructions for it.
     optimizer : {"adamw", "adam", "sgd"}
@@ -91,10 +89,12 @@ def batches(
     foreign: float = 0.0,
     energies: torch.Tensor | None = None,
     watch: Watch | None = None,
+    magnets: NDArray | None = None,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Prepared inputs, labels, scaled parameters and probabilities of the classes, each image degraded afresh.
 
-    Foreign images come last, labelled -1. What is made of a batch before the network prepares it is shown to ``watch``.
+    Foreign images come last, labelled -1, half of them of ``magnets`` (n, runs, slices, x, y) if there are any. What is
+    made of a batch before the network prepares it is shown to ``watch``.
     """
     order = torch.randperm(len(part.labels), generator=generator) if shuffle else torch.arange(len(part.labels))
     for chosen in order.split(size):
@@ -103,8 +103,12 @@ def batches(
         labels, parameters = torch.as_tensor(part.labels[index]), torch.as_tensor(part.parameters[index])
         number = round(foreign * len(chosen))
         if number and energies is not None:
-            strange = make_foreign(signal[:number], signal.flip(0)[:number], energies, generator)
-            signal = torch.cat([signal, strange])
+            simulated = number // 2 if magnets is not None else 0
+            strange = [signal, make_foreign(signal[: number - simulated], signal, energies, generator)]
+            if magnets is not None and simulated:
+                drawn = torch.randint(len(magnets), (simulated,), generator=generator).numpy()
+                strange.append(torch.as_tensor(magnets[drawn].astype(np.float32)))
+            signal = torch.cat(strange)
             labels = torch.cat([labels, torch.full((number,), FOREIGN)])
         measured, valid = degrade(signal, coverages, nuisance, generator, part.mirrors)
         if watch is not None:
@@ -234,6 +238,7 @@ class Classification:
             generator,
             foreign=config.foreign,
             energies=training.energies,
+            magnets=training.magnets,
         )
 
     def step(self, training: "Training", number: int, batch: tuple[torch.Tensor, ...]) -> Step:
@@ -281,11 +286,13 @@ class Training:
         nuisance: Nuisance | None = None,
         energies: torch.Tensor | None = None,
         task: Task | None = None,
+        magnets: NDArray | None = None,
     ) -> None:
         self.network, self.train_part, self.validation = network, train, validation
         self.coverages, self.config, self.folder = coverages, config, folder
         self.nuisance, self.energies = nuisance or Nuisance(), energies
         self.task: Task = task or Classification()
+        self.magnets = magnets
         self.optimizer = _optimizer(network, config)
         self.epoch, self.best, self.waited = 0, math.inf, 0
         self.history: list[dict[str, float]] = []

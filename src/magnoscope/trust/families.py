@@ -1,10 +1,12 @@
 """Foreign inputs made of spectra of the test part, and of other magnets: the families that are reported.
 
-None of these is used in training (:mod:`..networks.foreign` has those) or to choose settings (:data:`CHOSEN_ON`).
+None of these is used in training (:mod:`..networks.foreign` and :mod:`..dataset.random_magnets` have those) or to
+choose settings (:data:`CHOSEN_ON`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +15,12 @@ from numpy.typing import NDArray
 from ..dataset.coverage import detector_angles
 from ..networks.foreign import FAMILIES as TRAINED_ON
 from ..study import Study
-from .held_back import UNSEEN
+from .held_back import RANDOM_MAGNETS, UNSEEN
 
-CHOSEN_ON = (*TRAINED_ON, *UNSEEN)
-"""Families that settings were chosen on: those of training, and those in the card of weights."""
+CHOSEN_ON = (*TRAINED_ON, RANDOM_MAGNETS, *UNSEEN)
+"""Families that settings may be chosen on: those of training, and those in the card of weights."""
+FIRST = TRAINED_ON[:5]
+"""Those that weights were trained on whose card does not say."""
 
 Images = NDArray[np.float64]
 Maker = Callable[[Images, Study, np.random.Generator], Images]
@@ -31,16 +35,32 @@ class Family:
     about : str
         How it is made.
     note : str
-        What stands against reading its figures as those of other families: a relative in training, or a spectrum that
-        is a candidate's after all.
+        What stands against reading its figures as those of other families: a spectrum that is a candidate's after all.
     candidate : bool
         Whether the spectra are a candidate's, so that the right label is no mistake.
+    relatives : tuple of str
+        Families of training that are like it, though not the same; said where weights were trained on them.
     """
 
     name: str
     about: str
     note: str = ""
     candidate: bool = False
+    relatives: tuple[str, ...] = ()
+
+    def remark(self, trained: Sequence[str]) -> str:
+        """The note, or which relatives of it weights were trained on."""
+        near = [name for name in self.relatives if name in trained]
+        return f"relative of training's {' and '.join(near)}" if near else self.note
+
+
+def trained_on(card: dict[str, Any]) -> tuple[str, ...]:
+    """Foreign families that weights, or the members of an ensemble, were trained on, by their card."""
+    found: dict[str, None] = {}
+    for member in card.get("members", [card]):
+        before = FIRST if member.get("settings", {}).get("foreign", 0) else ()
+        found |= dict.fromkeys(member.get("foreign_families", before))
+    return tuple(found)
 
 
 def _plane(images: Images) -> tuple[Images, Images]:
@@ -105,16 +125,17 @@ def nothing(images: Images, study: Study, rng: np.random.Generator) -> Images:
 
 
 FROM_TEST_PART: dict[Family, Maker] = {
-    Family("wrong Ei order", "two neighbouring runs exchanged", "relative of the shuffled tiles of training"): (
-        runs_exchanged
-    ),
-    Family("shifted energy axis", "all slices off by one or two"): energies_shifted,
     Family(
-        "phonons", "acoustic cones as strong as the spectrum", "relative of the acoustic branches of training"
-    ): phonons_added,
+        "wrong Ei order", "two neighbouring runs exchanged",
+        relatives=("shuffled tiles", "runs of two spectra", "runs stretched in energy"),
+    ): runs_exchanged,
+    Family(
+        "shifted energy axis", "all slices off by one or two", relatives=("runs stretched in energy",)
+    ): energies_shifted,
+    Family("phonons", "acoustic cones as strong as the spectrum", relatives=("acoustic branch",)): phonons_added,
     Family("wrong background", "powder rings twice as strong as the spectrum"): rings_added,
-    Family("noise only", "flat counts", "relative of the smooth backgrounds of training"): nothing,
-}
+    Family("noise only", "flat counts", relatives=("background",)): nothing,
+}  # fmt: skip
 
 HALF_MISSING = Family(
     "half the detectors missing",

@@ -131,8 +131,19 @@ Those that leave a study's images as they are, such as runs in reverse order whe
 """
 
 
-def foreign_report(weights: Weights, test: Part, coverages: torch.Tensor, seed: int) -> dict[str, dict[str, float]]:
+RANDOM_MAGNETS = "random magnets"
+"""Name of the family of magnets that are no candidate, :mod:`..dataset.random_magnets`."""
+
+
+def foreign_report(
+    weights: Weights, test: Part, coverages: torch.Tensor, seed: int, magnets: Part | None = None
+) -> dict[str, dict[str, float]]:
     """How well foreign inputs of unseen families are told from the test part, with measurement-like noise.
+
+    Parameters
+    ----------
+    magnets : Part, optional
+        Random magnets that were left out of training.
 
     Returns
     -------
@@ -148,10 +159,11 @@ def foreign_report(weights: Weights, test: Part, coverages: torch.Tensor, seed: 
     own = p_values(test, seed + 31)
     out = {"test part": {"below_0.01": float(np.mean(own < 0.01))}}
     some = chosen(test, FOREIGN_IMAGES)
-    for name, change in UNSEEN.items():
-        part = replace(some, images=np.ascontiguousarray(change(some.images)))
-        if np.array_equal(part.images, some.images):
-            continue
+    parts = {n: replace(some, images=np.ascontiguousarray(change(some.images))) for n, change in UNSEEN.items()}
+    parts = {name: part for name, part in parts.items() if not np.array_equal(part.images, some.images)}
+    if magnets is not None:
+        parts[f"{RANDOM_MAGNETS}, left out"] = replace(magnets, labels=np.zeros_like(magnets.labels))
+    for name, part in parts.items():
         p = p_values(part, seed + 32)
         area = stats.mannwhitneyu(own, p).statistic / (len(own) * len(p))
         out[name] = {"auroc": float(area), "below_0.01": float(np.mean(p < 0.01))}
@@ -203,11 +215,16 @@ def shared_report(weights: Weights, test: Part, coverages: torch.Tensor, seed: i
 
 
 def scored(
-    weights: Weights, test: Part, coverages: torch.Tensor, seed: int, shared_test: Part | None = None
+    weights: Weights,
+    test: Part,
+    coverages: torch.Tensor,
+    seed: int,
+    shared_test: Part | None = None,
+    magnets: Part | None = None,
 ) -> Weights:
     """Weights whose card tells how they do on the test part, on foreign inputs, and on spectra that models share."""
     card = weights.card | {"scores": report_card(weights, test, coverages, seed)}
     if shared_test is not None:
         card["shared"] = shared_report(weights, shared_test, coverages, seed)
-    card["foreign"] = foreign_report(weights, test, coverages, seed)
+    card["foreign"] = foreign_report(weights, test, coverages, seed, magnets)
     return replace(weights, card=card)

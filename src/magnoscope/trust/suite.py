@@ -19,24 +19,24 @@ from ..resolution.spread import Method
 from ..simulate import Simulator
 from ..study import Study
 from ..views import MapView
-from .families import CHOSEN_ON, FROM_TEST_PART, HALF_MISSING, Family, half_missing, stitched
-from .held_back import chosen
+from .families import FROM_TEST_PART, HALF_MISSING, Family, half_missing, stitched, trained_on
+from .held_back import RANDOM_MAGNETS, UNSEEN, chosen
 from .other_magnets import beyond_priors, draw, other_materials, third_hamiltonian
 from .signals import observe
 from .weights import Weights
 
-THIRD = Family("third Hamiltonian", "ferromagnets on the candidates' own bonds")
+THIRD = Family("third Hamiltonian", "ferromagnets on the candidates' own bonds", relatives=(RANDOM_MAGNETS,))
 BEYOND = Family(
     "outside the priors",
     "candidates, with parameters up to half a prior's width beyond it",
     "the Hamiltonian is a candidate's: a right label is right, and small excursions look like training",
     True,
 )
-MATERIALS = Family("other materials", "four textbook magnets on the study's lattice")
-FRANKEN = Family("Franken, whole runs", "every run of another material")
+MATERIALS = Family("other materials", "four textbook magnets on the study's lattice", relatives=(RANDOM_MAGNETS,))
+FRANKEN = Family("Franken, whole runs", "every run of another material", relatives=("runs of two spectra",))
 FRANKEN_SLICES = Family(
     "Franken, some slices", "30 to 70 % of the slices of a spectrum replaced by those of other materials",
-    "relative of the mixed spectra of training",
+    relatives=("two spectra",),
 )  # fmt: skip
 COARSE = Family("coarse Gaussian", "the candidates with the published study's coarse Gaussian resolution", "", True)
 RESOLUTIONS: dict[str, Family] = {
@@ -160,9 +160,11 @@ def run_suite(
     few = chosen(test, number)
     rng = np.random.default_rng([seed, 9])
     families: dict[str, Any] = {}
+    trained = trained_on(weights.card)
 
     def add(family: Family, seen: Seen) -> None:
-        families[family.name] = _figures(family, own, seen, weights.calibration.signals)
+        row = _figures(family, own, seen, weights.calibration.signals)
+        families[family.name] = row | {"note": family.remark(trained)}
         cache.report(f"{family.name}: AUROC {families[family.name]['auroc']:.3f}")
 
     for family, make in FROM_TEST_PART.items():
@@ -179,7 +181,7 @@ def run_suite(
         "families": families,
         "mean_auroc": float(np.mean(areas)),
         "least_auroc": float(min(areas)),
-        "chosen_on": list(CHOSEN_ON),
+        "chosen_on": [*trained, *UNSEEN],
     }
 
 
@@ -204,7 +206,6 @@ def _figures(family: Family, own: Seen, seen: Seen, signals: tuple[str, ...]) ->
         "k_below_half": float(np.mean(seen.k.max(1) < 0.5)),
         "by_signal": {name: _area(own.signals[:, i], seen.signals[:, i]) for i, name in enumerate(signals)},
         "about": family.about,
-        "note": family.note,
     }
     if family.candidate:
         row["accuracy"] = float(np.mean(seen.k.argmax(1) == seen.labels))

@@ -1,0 +1,87 @@
+"""Sets of magnets that are no candidate, and training with them, through the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from magnoscope.dataset import store
+from magnoscope.dataset.build import missing_chunks, write_chunk
+from magnoscope.dataset.draws import Law, drawn_classes
+from magnoscope.dataset.parts import FOREIGN, identity_of, load_part, open_set
+from magnoscope.dataset.tasks import Job, make_chunk
+from magnoscope.networks.foreign import families_of
+from magnoscope.study import Study
+
+from .conftest import Run
+
+SETTINGS = ["-n", 10, "--seed", 3]
+
+
+def built(study: Study, file: Path, path: Path, law: Law) -> Path:
+    """What `dataset build` makes, without its cluster."""
+    settings = store.Settings(10, 3, "gaussian", law)
+    root = store.create(path, study, file.read_text("utf-8"), settings)
+    job = Job(file.read_text("utf-8"), str(file), study.physics_hash, "gaussian", 3, law)
+    for number, indices in missing_chunks(root, study, drawn_classes(study, law)):
+        write_chunk(root[study.classes[number]], 3, number, indices, make_chunk(job, number, indices))
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(striped: Study, striped_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten spectra of each candidate, and ten magnets on the bonds of each."""
+    path = tmp_path_factory.mktemp("sets")
+    built(striped, striped_file, path / "own.zarr", Law())
+    built(striped, striped_file, path / "foreign.zarr", Law("foreign"))
+    return path
+
+
+def test_set_of_magnets(run: Run, folder: Path, striped: Study, striped_file: Path) -> None:
+    path = folder / "foreign.zarr"
+    # the command finds what it would make itself
+    done = run("dataset", "build", striped_file, *SETTINGS, "--draws", "foreign", "-o", path, "--json")
+    assert done.err == "20 of 20 images there already\n" and done.json["draws"] == {"kind": "foreign"}
+    assert "2 simulated again 2 came out the same to the last bit" in run("dataset", "verify", path, "--sample", 2).out
+    assert list(open_set(path)["near"].attrs["parameters"]) == [
+        "J parallel", "J antiparallel", "D", "spin Mn.1", "spin Mn.2",
+    ]  # fmt: skip
+    part = load_part(open_set(path), striped, "train", foreign=True)
+    assert set(part.labels.tolist()) == {FOREIGN} and np.all(part.parameters == 0.5) and len(part.labels) == 14
+
+
+def test_training_with_magnets(run: Run, folder: Path, tmp_path: Path, striped_file: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    words = ["train", "compact", folder / "own.zarr", "-o", path, "--epochs", 1, "--width", 16]
+    words += ["--study", striped_file, "--json"]
+    card = run(*words, "--foreign", folder / "foreign.zarr").json
+    assert card["foreign_families"] == [*families_of(1, 2), "random magnets"]
+    assert card["foreign_set"] == identity_of(folder / "foreign.zarr") and card["foreign_set"]["per_class"] == 10
+    assert (card["images"]["foreign train"], card["images"]["foreign test"]) == (14, 2)
+    assert 0 <= card["foreign"]["random magnets, left out"]["auroc"] <= 1
+    again = run(
+        "trust", path, folder / "own.zarr", "--study", striped_file, "--foreign", folder / "foreign.zarr", "--json"
+    )
+    assert again.json["foreign"] == card["foreign"]
+    fine = tmp_path / "fine.safetensors"
+    words[4] = fine
+    card = run(*words, "--foreign", folder / "foreign.zarr", "--start-from", path).json
+    assert card["start"] == str(path) and card["settings"]["learning_rate"] == pytest.approx(5e-4)
+    assert json.loads(fine.with_suffix(".json").read_text())["foreign_families"][-1] == "random magnets"
+
+
+def test_sets_in_each_others_place(refuse, run: Run, folder: Path, square_file: Path, tmp_path: Path) -> None:
+    own, magnets, weights = folder / "own.zarr", folder / "foreign.zarr", tmp_path / "w.safetensors"
+    said = "this set holds magnets that are no candidate; name it with --foreign, beside a training set"
+    assert said in refuse("train", "compact", magnets, "-o", weights)
+    assert said in refuse("train", "compact", own, "-o", weights, "--shared", magnets)
+    said = "holds the candidates' own spectra; build one of magnets that are none"
+    assert said in refuse("train", "compact", own, "-o", weights, "--foreign", own)
+    said = "no foreign inputs are shown to a dense in training; --foreign is for compact, additive, duq"
+    assert said in refuse("train", "dense", own, "-o", weights, "--foreign", magnets)
+    assert "none is drawn from priors of exchange" in refuse("dataset", "info", magnets, "--rejections")
+    new = tmp_path / "new.zarr"
+    said = refuse("dataset", "build", square_file, "-n", 2, "-o", new, "--draws", "foreign")
+    assert "there are no random magnets on the bonds of model near" in said and not new.exists()
+    assert not weights.exists()
