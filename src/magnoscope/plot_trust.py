@@ -2,7 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy import stats
+import scipy
 
 from .plot import literal
 from .trust.posterior import Checked, rank_counts
@@ -51,7 +51,7 @@ def plot_ranks(checked: dict[str, Checked], names: dict[str, list[str]], title: 
             axes.set_axis_off()
         for number, name in enumerate(names[model]):
             counts = rank_counts(found.ranks[:, number])
-            low, high = stats.binom.interval(0.95, int(counts.sum()), 1 / len(counts))
+            low, high = scipy.stats.binom.interval(0.95, int(counts.sum()), 1 / len(counts))
             row[number].axhspan(low, high, color="0.85")
             row[number].stairs(counts, np.linspace(0, 1, len(counts) + 1), color="C0")
             row[number].set_title(literal(name), fontsize=9, loc="left")

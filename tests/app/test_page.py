@@ -6,18 +6,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import panel as pn
 import pytest
 from bokeh.plotting import figure
 
-from magnoscope.app.cleaned import raw_against_cleaned
+from magnoscope.app.cleaned import RawAndCleaned
 from magnoscope.app.facts import facts, limits, mask
 from magnoscope.app.judged import judged
 from magnoscope.app.mosaic import Mosaic
 from magnoscope.app.page import Page
 from magnoscope.app.service import Service
 from magnoscope.app.state import Origin, examine
-from magnoscope.app.upload import Dropper, read_upload, safe_name
+from magnoscope.app.upload import UPLOADED, Dropper, read_upload, safe_name
 from magnoscope.cuts import cut
 from magnoscope.errors import SpectrumError
 from magnoscope.io.images import read_spectrum
@@ -168,7 +167,7 @@ def test_residuals_where_a_simulation_is_zero(page: Page) -> None:
     signal[0, 1] = 0
     bare = replace(page.state.spectrum, signal=np.where(page.state.spectrum.valid, signal, np.nan), error=None)
     page.show(replace(page.state, spectrum=bare))
-    for residual in page.state.residuals.values():
+    for residual in map(page.state.residual, page.state.matches):
         assert np.isnan(residual[0, 1]).all() and np.isnan(residual[~bare.valid]).all()
         assert np.isfinite(residual[0, 0][bare.valid[0, 0]]).all()
 
@@ -178,6 +177,38 @@ def test_upload(page: Page, counts: Path) -> None:
     page._uploaded(None)
     assert page.state.origin.name == "again.h5" and page.state.origin.what == "uploaded"
     np.testing.assert_array_equal(page.state.spectrum.signal, read_spectrum(counts, page.state.study).signal)
+
+
+def test_another_spectrum_comes_into_the_panels_that_are_there(page: Page, tmp_path: Path) -> None:
+    """Its verdict first, the pictures next; nothing is left of the one before."""
+    page._move("far", {"J1": -2.7, "J2": -1.5})
+    page.maps.zoom(0, 1)
+    before, parts, script = page.state, list(page.body), page.script.value
+    spectrum, origin = before.spectrum, Origin("other.h5", "0", UPLOADED)
+    other = replace(spectrum, signal=2 * spectrum.signal[:, ::-1], valid=spectrum.valid[:, ::-1], error=None)
+    state = page._service.judge(other, origin)
+    later: list = []
+    page._work.soon = later.append
+    page._judged(state, None)
+    said = plain_text(page.body[0][0].object + page.body[1].object)
+    assert "other.h5 (uploaded)" in said and page.state is state
+    for name, found in state.verdict.matches.items():
+        assert f"{state.verdict.scores[name]:.3f}" in said and f"{found.match.chi_square:.3f}" in said
+    assert page.script.value == script and "drawing other.h5" in page.status.object
+    later.pop()()
+    assert list(page.body) == parts and page.status.object == ""
+    pictures = page.maps.pictures
+    drawn = pictures.mosaic.image(np.where(other.valid, other.signal, np.nan))
+    np.testing.assert_array_equal(pictures.sources["data"].data["value"][0], drawn)
+    assert pictures.x.start == 0 and page.maps.residual_of.value == state.order[0]
+    assert page.slice._figures["first"].title.text == state.order[0]
+    for key, value in page.state.matches["far"].parameters.items():
+        slider = page.sliders.of["far"][key]
+        assert slider.value == pytest.approx(np.clip(value, slider.start, slider.end))
+    assert "best match" in pictures.figures["far"].title.text and "where the sliders are" not in page.script.value
+    assert page.state.explanation.method == "shapley" and "shapley" in page.shares._plot.title.text
+    expected = cut(other, state.matches, page.cuts.settings["along"], None)
+    np.testing.assert_allclose(page.cuts._points.data["y"], expected.data[np.isfinite(expected.data)])
 
 
 def test_pickles_are_never_loaded(tmp_path: Path) -> None:
@@ -224,13 +255,16 @@ def test_a_mask_is_laid_over_the_next_measurement(page: Page, counts: Path, tmp_
     page._uploaded(None)
     assert not page.state.spectrum.valid[0, :, :3].any() and page.state.spectrum.valid.any()
     assert page.state.origin.mask == "mask.npy"
+    page.dropper.value["counts.h5"] = counts.read_bytes()
+    page._uploaded(None)
+    assert page.state.origin.mask is None  # the next alone
 
 
 def test_raw_and_cleaned_zoom_with_the_rest(page: Page) -> None:
     assert "magnoscope train cleaner" in page.state.uncleaned
-    assert any("train cleaner" in getattr(part, "object", "") for part in page.body if isinstance(part, pn.pane.HTML))
+    assert "train cleaner" in page.cleaned.view[1].object and len(page.cleaned.view) == 2
     state = replace(page.state, cleaned=replace(page.state.spectrum, signal=page.state.spectrum.signal / 2))
-    grid = raw_against_cleaned(state, page.maps.pictures)[1].object
+    grid = RawAndCleaned(state, page.maps.pictures).view[2].object
     plots = list(grid.select({"type": figure}))
     assert {plot.title.text for plot in plots} == {"raw", "cleaned", "spread of the cleaned"}
     assert all(plot.x_range is page.maps.pictures.x for plot in plots)

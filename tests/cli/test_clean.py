@@ -3,11 +3,15 @@
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from magnoscope.cleaning import load_cleaner
 from magnoscope.io.images import read_spectrum
+from magnoscope.studies import load_study
 from magnoscope.study import Study
 
 
@@ -56,3 +60,27 @@ def test_bad_input(refuse, image: Path, square_file: Path, weights: Path, cleane
     assert not out.exists()
     said = refuse("classify", image, "--study", square_file, "--weights", cleaner)
     assert "cleans spectra and tells no models apart" in said
+
+
+def test_the_page_shows_raw_against_cleaned(image: Path, square_file: Path, weights: Path, cleaner: Path) -> None:
+    """By a network that was trained a little; what is shown is what `clean` makes."""
+    pytest.importorskip("panel")
+    from magnoscope.app.page import Page
+    from magnoscope.app.service import Service
+
+    study = load_study(square_file)
+    page = Page(Service(study, str(square_file), weights, (image, None), cleaner_path=cleaner))
+    page.begin()
+    assert page.status.object == ""
+    spectrum = page.state.spectrum
+    expected = load_cleaner(cleaner, study)[0](spectrum)
+    shown = {name: source.data["value"][0] for name, source in page.cleaned.pictures.sources.items()}
+    arrays = {"raw": spectrum.signal, "cleaned": expected.signal, "spread of the cleaned": expected.error}
+    assert shown.keys() == arrays.keys()
+    for name, array in arrays.items():
+        picture = page.maps.pictures.mosaic.image(np.where(spectrum.valid, array, np.nan))
+        np.testing.assert_allclose(shown[name], picture, rtol=1e-6)
+    assert np.nanstd(shown["cleaned"] - shown["raw"]) > 0 and np.nanmin(shown["spread of the cleaned"]) > 0
+    page.show(replace(page.state, cleaned=replace(expected, signal=expected.signal + 1)))
+    moved = page.cleaned.pictures.sources["cleaned"].data["value"][0]
+    np.testing.assert_allclose(moved, shown["cleaned"] + 1, rtol=1e-5)

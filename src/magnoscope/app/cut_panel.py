@@ -63,8 +63,13 @@ class CutPanel:
         at = {slider.label.split(" (")[0]: tuple(map(float, slider.value)) for slider in self.regions}
         return {"along": self.along.value, "ei": self._ei, "at": at}
 
+    def open(self, state: State) -> None:
+        """Draw another spectrum of the same study, where its candidates differ most."""
+        self._state = state
+        self._afresh()
+
     def show(self, state: State) -> None:
-        """Draw a state of the same study; the region stays."""
+        """Draw another state of the same spectrum; the region stays."""
         self._state = state
         self._cut(self.settings["at"])
 

@@ -14,7 +14,7 @@ RESIDUAL = 5.0
 
 
 class Maps:
-    """The pictures of one state; :meth:`show` puts another state of the same study into them.
+    """The pictures of one state; :meth:`open` and :meth:`show` put another state of the same study into them.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Maps:
         if len(state.study.classes) > 1 and state.weights is not None:
             self.pictures.add("evidence", self._evidence, "share")
         self.residual_of = pn.widgets.RadioButtonGroup(
-            label="residual of", options=list(state.order), value=state.order[0]
+            label="residual of", options=list(state.study.classes), value=state.order[0]
         )
         self.residual_of.param.watch(lambda event: self.show(self._state), "value")
         self.view = pn.Column(
@@ -43,8 +43,17 @@ class Maps:
         )
         self.show(state)
 
+    def open(self, state: State) -> None:
+        """Draw another spectrum of the same study, all of it, and the residual of its likeliest candidate."""
+        self._state = state
+        self.whole()
+        if self.residual_of.value != state.order[0]:
+            self.residual_of.value = state.order[0]  # draws
+        else:
+            self.show(state)
+
     def show(self, state: State) -> None:
-        """Draw a state of the same study; the zoom stays."""
+        """Draw another state of the same spectrum; the zoom stays."""
         self._state, spectrum = state, state.spectrum
         scale = scale_of(state)
         put = self.pictures.put
@@ -56,7 +65,7 @@ class Maps:
             values = shown(spectrum, found.match.fitted)
             put(name, values / scale, values, f"{name}, {what}: chi-square {found.match.chi_square:.3f}")
         of = str(self.residual_of.value)
-        residual = shown(spectrum, state.residuals[of])
+        residual = shown(spectrum, state.residual(of))
         put("residual", residual, residual, f"data less {of}, in standard deviations")
         if "evidence" in self.pictures.figures:
             self._show_evidence(state)

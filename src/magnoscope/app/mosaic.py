@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..spectrum import Spectrum
 from ..study import Study
-from ..views import MapView
+from ..views import Edge, MapView
 
 MARGIN = 2.0
 """Energy bins that are shown on either side of one that is looked at."""
@@ -66,7 +66,7 @@ class Mosaic:
         width, height = self.size
         xs = [[0.0, float(width)] for _ in range(1, self.runs)]
         ys = [[float(r * self.rows)] * 2 for r in range(1, self.runs)]
-        across = [t * self.columns for t in range(1, self.tiles)]
+        across: list[float] = [t * self.columns for t in range(1, self.tiles)]
         if self.tiles == 1:
             across += [at for at, _ in self._columns_edge.ticks[1:-1]]
         xs += [[float(x)] * 2 for x in across]
@@ -74,7 +74,7 @@ class Mosaic:
         return xs, ys
 
     @property
-    def _columns_edge(self):  # type: ignore[no-untyped-def]
+    def _columns_edge(self) -> Edge:
         return self.study.view.tile_edges(self.study.runs[0].ei)[1]
 
     def label(self, plot: figure) -> None:

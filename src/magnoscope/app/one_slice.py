@@ -1,5 +1,7 @@
 """One slice with its own axes: data, the two nearest candidates there, and their difference."""
 
+from typing import Any
+
 import numpy as np
 import panel as pn
 from bokeh.layouts import gridplot
@@ -32,10 +34,10 @@ class OneSlice:
         rows, columns = self._edges
         self._x, self._y = Range1d(columns.low, columns.high), Range1d(rows.low, rows.high)
         self._intensity, self._signed = intensity_colours(1.0), signed_colours(1.0)
-        self._names = state.order[:2]
+        self._names = state.order[:2]  # they stay when a slider makes the other one the better
         self._sources: dict[str, ColumnDataSource] = {}
         self._figures: dict[str, figure] = {}
-        for name in ("data", *self._names):
+        for name in ("data", "first", "second")[: 1 + len(self._names)]:
             self._add(name, self._intensity)
         if len(self._names) > 1:
             self._add("difference", self._signed)
@@ -43,6 +45,11 @@ class OneSlice:
         grid = gridplot([list(self._figures.values())], merge_tools=True)
         self.view = pn.Column(self._heading, pn.pane.Bokeh(grid), sizing_mode="stretch_width")
         self.show(state)
+
+    def open(self, state: State, run: int, number: int) -> None:
+        """Show a slice of another spectrum of the same study."""
+        self._names = state.order[:2]
+        self.pick(state, run, number)
 
     def pick(self, state: State, run: int, number: int) -> None:
         """Show another slice."""
@@ -65,8 +72,8 @@ class OneSlice:
         self._intensity.high = max(float(np.percentile(some, 98)), 1e-12) if some.size else 1.0
         self._put("data", data, "data")
         found = {name: self._tile(state, state.matches[name].match.fitted) for name in self._names}
-        for name, values in found.items():
-            self._put(name, values, name)
+        for place, (name, values) in zip(("first", "second"), found.items(), strict=False):
+            self._put(place, values, name)
         if len(self._names) > 1:
             first, second = self._names
             difference = found[first] - found[second]
@@ -111,7 +118,7 @@ class OneSlice:
         self._sources[name], self._figures[name] = source, plot
 
 
-def _name_axis(axis, edge: Edge) -> None:  # type: ignore[no-untyped-def]
+def _name_axis(axis: Any, edge: Edge) -> None:
     axis.axis_label = edge.label
     if edge.ticks:
         axis.ticker = FixedTicker(ticks=[at for at, _ in edge.ticks])

@@ -13,7 +13,7 @@ from ..plot import telling_tiles
 from ..spectrum import Spectrum
 from ..trust.best_match import BestMatch, match_at
 from ..views import MapView
-from .cleaned import raw_against_cleaned
+from .cleaned import RawAndCleaned
 from .colours import plain, text
 from .cut_panel import CutPanel
 from .facts import facts, mask
@@ -25,7 +25,7 @@ from .service import RESOLUTION, Service, Work
 from .shares import Shares
 from .sliders import Sliders
 from .state import Origin, State, explained, moved, unmoved
-from .upload import Dropper, read_upload
+from .upload import UPLOADED, Dropper, read_upload
 
 QUICK, FINAL = "occlusion", "shapley"
 """Methods of explanation: shown first, and what replaces it."""
@@ -53,6 +53,7 @@ class Page:
         self.dropper.param.watch(self._uploaded, "value")
         self.masks.param.watch(self._masked, "value")
         self.status = text("", css_classes=["status"])
+        self._words = text(""), text(""), text("")  # facts, mask, verdict
         self.body = pn.Column(sizing_mode="stretch_width")
         self.view = pn.Column(
             text(f"<h1>{plain(service.study.title)}</h1>"),
@@ -94,6 +95,8 @@ class Page:
             self._wrong(error)
             return
         spectrum, origin = found
+        if origin.mask is not None and origin.what == UPLOADED:
+            self._mask = None
         self._say(f"judging {origin.name}")
         self._work.ask(partial(self._service.judge, spectrum, origin), self._judged)
 
@@ -101,8 +104,15 @@ class Page:
         if state is None:
             self._wrong(error)
             return
-        self.show(state)
+        self._tell(state)
+        self._say(f"drawing {state.origin.name}")
+        self._work.soon(self._drawn)
+
+    def _drawn(self) -> None:
+        self._draw()
         self._say("")
+        state = self.state
+        assert state is not None
         known = state.explanation
         if state.verdict is not None and len(state.matches) > 1 and (known is None or known.method != FINAL):
             self._explain(state, QUICK)
@@ -119,9 +129,11 @@ class Page:
             if current is None or current.verdict is not state.verdict or found.explanation is None:
                 return  # another spectrum has come meanwhile
             first = current.explanation is None
-            self.redraw(replace(current, explanation=found.explanation))
+            current = replace(current, explanation=found.explanation)
+            self.redraw(current)
             if first:
-                self.pick(*found.explanation.ordered()[0])
+                self.slice.pick(current, *found.explanation.ordered()[0])
+                self._write_script()
             if method == QUICK:
                 self._explain(state, FINAL)
 
@@ -130,8 +142,34 @@ class Page:
     # ---- what is on screen -----------------------------------------------------------------------------------------
 
     def show(self, state: State) -> None:
-        """Build all panels for a new spectrum."""
+        """Show a new spectrum."""
+        self._tell(state)
+        self._draw()
+
+    def _tell(self, state: State) -> None:
+        """What a new spectrum is and the verdict on it, before there are pictures."""
+        first = self.state is None
         self.state = state
+        for pane, fresh in zip(self._words, (facts(state), mask(state), judged(state)), strict=True):
+            pane.object = fresh.object
+        if first:
+            self.body.objects = [pn.Row(*self._words[:2], sizing_mode="stretch_width"), self._words[2]]
+
+    def _draw(self) -> None:
+        """All pictures of a new spectrum, in the panels that are there if there are any."""
+        state = self.state
+        assert state is not None
+        if len(self.body) == 2:
+            self._build(state)
+        else:
+            for panel in (self.maps, self.cuts, self.sliders):
+                panel.open(state)
+            self.shares.show(state)
+            self.slice.open(state, *_first_slice(state))
+            self.cleaned.show(state)
+        self._write_script()
+
+    def _build(self, state: State) -> None:
         self.maps = Maps(state)
         self.slice = OneSlice(state, *_first_slice(state))
         self.shares = Shares(state, self.pick)
@@ -144,22 +182,22 @@ class Page:
         whole.on_click(lambda event: self.maps.whole())
         refresh = pn.widgets.Button(label="as shown now", width=160)
         refresh.on_click(lambda event: self._write_script())
-        self.body.objects = [
-            pn.Row(facts(state), mask(state), sizing_mode="stretch_width"),
-            judged(state),
-            text("<h2>Data, best matches, residual, evidence</h2>"),
-            pn.Row(whole),
-            self.maps.view,
-            self.shares.view,
-            self.slice.view,
-            raw_against_cleaned(state, self.maps.pictures),
-            self.sliders.view,
-            self.cuts.view,
-            text("<h2>The same as a script</h2>"),
-            pn.Row(copy, refresh),
-            self.script,
-        ]
-        self._write_script()
+        self.cleaned = RawAndCleaned(state, self.maps.pictures)
+        self.body.extend(
+            [
+                text("<h2>Data, best matches, residual, evidence</h2>"),
+                pn.Row(whole),
+                self.maps.view,
+                self.shares.view,
+                self.slice.view,
+                self.cleaned.view,
+                self.sliders.view,
+                self.cuts.view,
+                text("<h2>The same as a script</h2>"),
+                pn.Row(copy, refresh),
+                self.script,
+            ]
+        )
 
     def redraw(self, state: State) -> None:
         """Show another state of the same spectrum in the panels that are there."""

@@ -38,8 +38,8 @@ class Pictures:
     def __init__(self, study: Study, shared: "Pictures | None" = None) -> None:
         self.mosaic = Mosaic.of(study)
         width, height = self.mosaic.size
-        self.x = shared.x if shared else Range1d(0, width, bounds=(0, width))
-        self.y = shared.y if shared else Range1d(0, height, bounds=(0, height))
+        self.x: Range1d = shared.x if shared else Range1d(0, width, bounds=(0, width))
+        self.y: Range1d = shared.y if shared else Range1d(0, height, bounds=(0, height))
         self.figures: dict[str, figure] = {}
         self.sources: dict[str, ColumnDataSource] = {}
 
@@ -81,5 +81,11 @@ class Pictures:
     def put(self, name: str, picture: NDArray, values: NDArray, title: str) -> None:
         """What a picture shows and what the pointer reads, (runs, slices, axis 0, axis 1), NaN without a detector."""
         arrays = [self.mosaic.image(np.asarray(a)) for a in (picture, values)]
-        self.sources[name].data = {"image": arrays[:1], "value": arrays[1:]}
+        known = [*self.sources[name].data["image"], *self.sources[name].data["value"]]
+        if not known or not all(map(_same, known, arrays)):  # what is there already need not be sent again
+            self.sources[name].data = {"image": arrays[:1], "value": arrays[1:]}
         self.figures[name].title.text = title
+
+
+def _same(a: NDArray, b: NDArray) -> bool:
+    return np.array_equal(a, b, equal_nan=True)

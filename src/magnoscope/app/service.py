@@ -14,13 +14,14 @@ from typing import Any
 import panel as pn
 import torch
 
-from ..cleaning import Cleaner, load_cleaner, shipped_cleaner
+from ..cleaning import Cleaner
 from ..errors import DataError, WeightsError
 from ..fetch import find_measurement, shipped_example
 from ..simulate import Simulator
 from ..spectrum import Spectrum
 from ..study import Study
 from ..trust.weights import Weights, load_weights, shipped_weights
+from .cleaned import cleaner_of
 from .state import Origin, State, examine
 from .upload import LARGEST_MB, read_file
 
@@ -104,22 +105,14 @@ class Service:
 
     @cached_property
     def cleaner(self) -> tuple[Cleaner | None, str | None]:
-        """The cleaning network, or how to make one.
+        """The cleaning network, and what must be said of it; or how to make one.
 
         Raises
         ------
         WeightsError
             If one that was named cannot be used.
         """
-        if self.cleaner_path is not None:
-            return load_cleaner(self.cleaner_path, self.study)[0], None
-        try:
-            return load_cleaner(shipped_cleaner(self.study), self.study)[0], None
-        except WeightsError:
-            return None, (
-                f"No cleaning network ships for study {self.study.name}: train one with `magnoscope train cleaner "
-                "SET.zarr -o cleaner.safetensors`, and name it with `magnoscope app --cleaner cleaner.safetensors`."
-            )
+        return cleaner_of(self.study, self.cleaner_path)
 
     def open_first(self) -> tuple[Spectrum, Origin]:
         """The spectrum that a page begins with.
@@ -191,6 +184,13 @@ class Work:
                 self._document.add_next_tick_callback(lambda: self._finish(then, result, error))
 
         self._pool.submit(_tried, task).add_done_callback(done)
+
+    def soon(self, task: Callable[[], None]) -> None:
+        """Change the page once what was changed before is on its way to the browser."""
+        if self._document is None or not self._document.session_context:
+            task()
+        else:
+            self._document.add_next_tick_callback(task)
 
     def _finish(
         self, then: Callable[[Any, BaseException | None], None], result: Any, error: BaseException | None

@@ -48,6 +48,8 @@ class Shares:
         """Draw a state's shares, once it has them."""
         found = state.explanation
         if found is None:
+            self._slices = []
+            self._source.data = {"name": [], "share": [], "colour": []}
             self._plot.title.text = "shares of the evidence: being worked out"
             return
         self._slices = found.ordered()[:NUMBER][::-1]

@@ -8,6 +8,7 @@ from ..hamiltonian import Parameter
 from .colours import plain, text
 from .state import State
 
+HINT = "A change is simulated when the slider is let go."
 STEPS = 200
 """Steps of a slider over a parameter's prior."""
 
@@ -29,7 +30,7 @@ class Sliders:
         back: Callable[[str], None],
     ) -> None:
         self._moved, self._quiet = moved, False
-        self.status = text("<p class=note>A change is simulated when the slider is let go.</p>")
+        self.status = text(f"<p class=note>{HINT}</p>")
         self.of: dict[str, dict[str, pn.widgets.FloatSlider]] = {}
         tabs = []
         for name in state.order:
@@ -47,6 +48,12 @@ class Sliders:
             name: {p.name: p.reference for p in state.study.model(name).parameters} for name in state.order
         }
         self.view = pn.Column(text("<h2>Parameters</h2>"), pn.Tabs(*tabs), self.status, sizing_mode="stretch_width")
+
+    def open(self, state: State) -> None:
+        """Put all sliders where the simulations of another spectrum are."""
+        for name in self.of:
+            self.set(name, state.matches[name].parameters)
+        self.say(HINT)
 
     def set(self, name: str, parameters: dict[str, float]) -> None:
         """Put the sliders of a candidate where its simulation is, without another."""

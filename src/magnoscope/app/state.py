@@ -59,7 +59,7 @@ class State:
     cleaned : Spectrum or None
         The spectrum as a cleaning network leaves it, where there is one for the study.
     uncleaned : str or None
-        Why there is none.
+        Why there is none, or what must be said of the network.
     moved : dict of str to dict of str to float
         Parameters (meV) of the candidates that are not at their best match.
     said : str or None
@@ -91,11 +91,9 @@ class State:
             return tuple(sorted(self.matches, key=lambda name: -scores[name]))
         return tuple(sorted(self.matches, key=lambda name: self.matches[name].match.chi_square))
 
-    @property
-    def residuals(self) -> dict[str, NDArray[np.float64]]:
-        """Of each candidate (data - simulation) / noise, (runs, slices, axis 0, axis 1); NaN without noise."""
-        errors = pixel_errors(self.spectrum)[0]
-        return {name: (self.spectrum.signal - m.match.fitted) / errors for name, m in self.matches.items()}
+    def residual(self, name: str) -> NDArray[np.float64]:
+        """Of a candidate (data - simulation) / noise, (runs, slices, axis 0, axis 1); NaN where there is no noise."""
+        return (self.spectrum.signal - self.matches[name].match.fitted) / pixel_errors(self.spectrum)[0]
 
 
 def examine(

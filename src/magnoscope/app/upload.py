@@ -18,6 +18,8 @@ MEGABYTE = 1_000_000
 LARGEST_MB = 200
 """Of an uploaded file, unless told otherwise."""
 LONGEST_NAME = 80
+UPLOADED = "uploaded"
+"""Where such a spectrum is from, in a word."""
 
 
 class Dropper(pn.widgets.FileDropper):
@@ -86,7 +88,7 @@ def read_upload(
             masked.parent.mkdir()
             masked.write_bytes(mask[1])
         try:
-            return read_file(path, study, masked, "uploaded")
+            return read_file(path, study, masked, UPLOADED)
         except MagnoscopeError as error:
             raise SpectrumError(str(error).replace(f"{folder}/mask/", "").replace(f"{folder}/", "")) from None
 

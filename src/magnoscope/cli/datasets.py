@@ -9,7 +9,6 @@ import numpy as np
 import typer
 import zarr
 
-from ..dataset.build import build as build_set
 from ..dataset.draws import Law, drawn_classes
 from ..dataset.export import export as export_set
 from ..dataset.parts import attributes_of, open_set
@@ -100,6 +99,8 @@ def build(
     settings = Settings(per_class, seed, method.value, law, precision.value)
     text, where = study_text(study)
     where = str(Path(where).absolute()) if where.endswith(".toml") else where
+    from ..dataset.build import build as build_set  # Dask takes its time to import, and no other command needs it
+
     build_set(found, text, output, settings, workers, scheduler, say, where)
     info(output, as_json=as_json)
 

@@ -150,10 +150,10 @@ def _recipe(kind: str) -> Kind:
         return kind_of(kind)
     return Kind(
         "the parameters of each candidate",
-        PosteriorNetwork,
+        PosteriorNetwork,  # type: ignore[arg-type]
         POSTERIOR,
         POSTERIOR_NUISANCE,
-        Inference,  # type: ignore[arg-type]
+        Inference,
     )
 
 

@@ -11,8 +11,8 @@ from itertools import islice
 from typing import Any, Literal, get_args
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from ..errors import InstabilityError, StudyError
 from ..simulate import Simulator
@@ -125,7 +125,8 @@ def candidates(
         centre = solver.model.values(changes)
         size = law.width * (high - low)
         while True:
-            yield stats.truncnorm.ppf(rng.random(len(low)), (low - centre) / size, (high - centre) / size, centre, size)
+            ends = (low - centre) / size, (high - centre) / size
+            yield scipy.stats.truncnorm.ppf(rng.random(len(low)), *ends, centre, size)
     else:
         yield from _shared(solver.model.name, rng, index, [o for o in overlaps if solver.model.name in o.models])
 
@@ -138,7 +139,7 @@ def _sobol(
     The shifts (Cranley and Patterson 1976) are those of all images of the class, so that the n-th tries of all images
     are evenly spread as well.
     """
-    engine = stats.qmc.Sobol(len(low), scramble=False)
+    engine = scipy.stats.qmc.Sobol(len(low), scramble=False)
     if index:  # SciPy cannot go forward by nothing
         engine.fast_forward(index)
     point = engine.random(1)[0]

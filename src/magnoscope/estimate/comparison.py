@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from .result import Fit
 
@@ -125,7 +125,7 @@ def vuong(differences: NDArray[np.float64], lead: float) -> float:
     n = len(differences)
     scatter = np.sqrt(n * np.var(differences, ddof=1)) if n > 1 else np.inf
     size = abs(lead) / np.hypot(scatter, LEAST_SCATTER)
-    return float(2 * stats.t.sf(size, max(n - 1, 1)))
+    return float(2 * scipy.stats.t.sf(size, max(n - 1, 1)))
 
 
 LEAST_SCATTER = 3.0

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from ..spectrum import Spectrum
 from ..trust.match import Match, match
@@ -333,7 +333,7 @@ def _estimate(name: str, value: float, statistical: float, error: float, prior: 
     constrained = bool(error < UNCONSTRAINED * (high - low))
 
     def interval(coverage: float) -> tuple[float, float]:
-        half = float(stats.t.ppf(0.5 + coverage / 2, blocks)) * error
+        half = float(scipy.stats.t.ppf(0.5 + coverage / 2, blocks)) * error
         return (float(max(low, value - half)), float(min(high, value + half))) if constrained else (low, high)
 
     return Estimate(

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from ..errors import InstabilityError
 from .descent import Curvature, Point, Simulate, Target
@@ -107,7 +107,7 @@ def sample(
     low, width = target.prior[:, 0], target.units[:n]
     statistical, whole = (c[:n, :n] for c in covariances)
     centre = (end.values - low) / width
-    student = stats.multivariate_t(centre, whole, FREEDOM, seed=rng)
+    student = scipy.stats.multivariate_t(centre, whole, FREEDOM, seed=rng)
     own = number if other is None else number - number // 2
     drawn = student.rvs(20 * own).reshape(-1, n)
     inside = ((drawn > 0) & (drawn < 1)).all(1)

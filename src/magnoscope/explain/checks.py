@@ -6,8 +6,8 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from ..estimate.descent import Target
 from ..plan.expected import ExpectedLikelihood
@@ -66,7 +66,7 @@ class Checks:
 
 def rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """Spearman's, of the sizes of two sets of shares."""
-    return float(stats.spearmanr(np.abs(a).ravel(), np.abs(b).ravel()).statistic)
+    return float(scipy.stats.spearmanr(np.abs(a).ravel(), np.abs(b).ravel()).statistic)
 
 
 def information(verdict: Verdict) -> NDArray[np.float64]:

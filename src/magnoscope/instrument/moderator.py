@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 from ..errors import InstrumentError
 from ..units import ENERGY_PER_K2, FWHM_PER_SIGMA, SPEED_PER_SQRT_ENERGY
@@ -71,7 +72,7 @@ class _IkedaCarpenter:
         """Emission times (s) at cumulative probabilities ``u``."""
         fast, slow, mixing = self.constants(energy)
         if not mixing * slow:
-            return np.asarray(stats.gamma.ppf(u, 3) * fast, float)
+            return np.asarray(scipy.stats.gamma.ppf(u, 3) * fast, float)
         grid = (3 * fast + 24 * max(fast, slow)) * np.linspace(0, 1, 8001) ** 2
         density = self.pulse(energy, grid)
         below = np.concatenate([[0.0], np.cumsum(np.diff(grid) * (density[1:] + density[:-1]) / 2)])
@@ -90,7 +91,7 @@ class _IkedaCarpenter:
             return self.quantile(energy, u) - self.mean(energy)
         tail = storage < mixing
         late = np.where(tail, -np.log1p(-storage / mixing * tail) * slow, 0.0)
-        return stats.gamma.ppf(u, 3) * fast + late - self.mean(energy)
+        return scipy.stats.gamma.ppf(u, 3) * fast + late - self.mean(energy)
 
 
 @dataclass(frozen=True)

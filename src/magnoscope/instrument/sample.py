@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from ..errors import InstrumentError
 from ..units import FWHM_PER_SIGMA
@@ -84,9 +84,9 @@ class Sample:
         if self.shape in ("cylinder", "sphere"):
             # marginals of a disc and of a ball: beta distributions
             order = 1.5 if self.shape == "cylinder" else 2.0
-            x = stats.beta.ppf(u[..., 0], order, order) - 0.5
+            x = scipy.stats.beta.ppf(u[..., 0], order, order) - 0.5
             left = np.sqrt(np.clip(0.25 - x**2, 0, None))
-            share = stats.beta.ppf(u[..., 1], 1.5, 1.5) - 0.5 if self.shape == "sphere" else u[..., 1] - 0.5
+            share = scipy.stats.beta.ppf(u[..., 1], 1.5, 1.5) - 0.5 if self.shape == "sphere" else u[..., 1] - 0.5
             y = 2 * left * share
             out[..., 0], out[..., 1] = x, y
             if self.shape == "sphere":

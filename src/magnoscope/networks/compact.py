@@ -31,7 +31,7 @@ class CompactNetwork(SpectrumNetwork):
                 nn.GELU(),
             )
 
-        self.convolutions = nn.Sequential(
+        self.convolutions = nn.Sequential(  # type: ignore[call-overload]
             layer(2 * runs, width // 2, (1, 2, 2)),
             layer(width // 2, width, (1, 1, 1)),
             layer(width, width, (1, 2, 2)),

@@ -9,9 +9,10 @@ and what that tells of its place along the segment and of its energy, is the bus
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from ..study import Study
 from ..units import ENERGY_PER_K2, FWHM_PER_SIGMA, wavevector
@@ -240,7 +241,7 @@ def paired_draws(study: Study, run: int, number: int, seed: int = 0) -> torch.Te
     """
     setting = setting_of(study, run)
     exponent = int(np.ceil(np.log2(number)))
-    u = stats.qmc.Sobol(dimensions(setting), seed=seed).random_base2(exponent)[:number].clip(1e-9, 1 - 1e-9)
+    u = scipy.stats.qmc.Sobol(dimensions(setting), seed=seed).random_base2(exponent)[:number].clip(1e-9, 1 - 1e-9)
     variances = setting.variances()
     normal = np.sqrt(variances) * special.ndtri(u[:, : len(variances)])
     return torch.as_tensor(np.stack([true_deviations(setting, u), normal]).astype(np.float32))

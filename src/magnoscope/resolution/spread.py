@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from ..units import FWHM_PER_SIGMA
 from .deviations import Setting, dimensions, linear_map, true_deviations
@@ -119,7 +120,7 @@ def sobol_on_grid(nx: int, ny: int, draws: int, dimension: int, seed: int) -> ND
     rank = np.empty(nx * ny, int)
     rank[np.argsort(morton)] = np.arange(nx * ny)
     exponent = int(np.ceil(np.log2(draws * nx * ny)))
-    points = stats.qmc.Sobol(dimension, seed=seed).random_base2(exponent)
+    points = scipy.stats.qmc.Sobol(dimension, seed=seed).random_base2(exponent)
     chosen = points[rank[None, :] * draws + np.arange(draws)[:, None]]
     return np.clip(chosen, 1e-9, 1 - 1e-9)
 

@@ -12,9 +12,10 @@ p-value for "like the training data".
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize
 
 from .reconstruction import Reconstruction
 
@@ -175,7 +176,7 @@ class Scores:
 
 def interval(successes: int, n: int) -> tuple[float, float]:
     """The 95 % Clopper-Pearson interval of a share."""
-    found = stats.binomtest(successes, n).proportion_ci(0.95, "exact")
+    found = scipy.stats.binomtest(successes, n).proportion_ci(0.95, "exact")
     return float(found.low), float(found.high)
 
 

@@ -5,9 +5,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 
 from ..dataset.noise import CLEAN, MEASUREMENT_LIKE, Nuisance
 from ..dataset.parts import Part
@@ -165,7 +165,7 @@ def foreign_report(
         parts[f"{RANDOM_MAGNETS}, left out"] = replace(magnets, labels=np.zeros_like(magnets.labels))
     for name, part in parts.items():
         p = p_values(part, seed + 32)
-        area = stats.mannwhitneyu(own, p).statistic / (len(own) * len(p))
+        area = scipy.stats.mannwhitneyu(own, p).statistic / (len(own) * len(p))
         out[name] = {"auroc": float(area), "below_0.01": float(np.mean(p < 0.01))}
     return out
 

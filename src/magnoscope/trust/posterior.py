@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 
 from ..dataset.noise import Nuisance
 from ..dataset.parts import Part
@@ -177,7 +177,7 @@ def rank_counts(ranks: NDArray[np.float64], bins: int = RANKS) -> NDArray[np.int
 
 def flatness(ranks: NDArray[np.float64], bins: int = RANKS) -> float:
     """How often ranks of a right posterior would be less even than these (chi-square test), the p-value."""
-    return float(stats.chisquare(rank_counts(ranks, bins)).pvalue)
+    return float(scipy.stats.chisquare(rank_counts(ranks, bins)).pvalue)
 
 
 def check_posterior(

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 
 from .. import __version__
 from ..dataset.noise import MEASUREMENT_LIKE
@@ -214,7 +214,7 @@ def _figures(family: Family, own: Seen, seen: Seen, signals: tuple[str, ...]) ->
 
 def _area(own: NDArray[np.float64], foreign: NDArray[np.float64]) -> float:
     """Area under the ROC curve of a signal that is larger for foreign inputs."""
-    return float(stats.mannwhitneyu(foreign, own).statistic / (len(own) * len(foreign)))
+    return float(scipy.stats.mannwhitneyu(foreign, own).statistic / (len(own) * len(foreign)))
 
 
 def _area_interval(area: float, own: int, foreign: int) -> tuple[float, float]:
