@@ -1,8 +1,8 @@
 """Figures of how far weights can be trusted."""
 
 import numpy as np
-from matplotlib.figure import Figure
 import scipy
+from matplotlib.figure import Figure
 
 from .plot import literal
 from .trust.posterior import Checked, rank_counts
