@@ -34,12 +34,14 @@ ROUNDS = ((14, 2), (5, 4))
 """How many of the best starts are followed, and by how many steps, smoothed; then the two best unsmoothed."""
 LAST = 2
 STEPS = 5
-LONG = 12
+LONG = 8
 """Steps of a descent whose valley is long and flat: that with errors of the instrument."""
-MOST_CENTRES = 5
+MOST_CENTRES = 4
 """How often errors of the instrument are simulated themselves before every simulation is a default one."""
 FIRST_STEP, NEXT_STEP = 1.0, 0.5
 """Half of the range (standard deviations) in which the response to errors should hold: at first, and about some."""
+OF_HALF = 2
+"""Steps of a fit to half of the data, which begins at that to all."""
 KEPT = 16
 """Spectra that are kept in case they are asked for again."""
 SETTLED = 1.0
@@ -210,7 +212,7 @@ def _refit(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Values and errors of the parameters with a half of the data, from the fit to all of them."""
     own = replace(target, likelihood=type(target.likelihood).of(half), simulate=simulate)
-    best = own.descend(own.seen(end.values, end.sizes, end.signal), STEPS)
+    best = own.descend(own.seen(end.values, end.sizes, end.signal), OF_HALF)
     whole = covariances(own.curvature(best))[1]
     return best.values, (np.sqrt(np.diag(whole)) * own.units)[: len(own.prior)]
 

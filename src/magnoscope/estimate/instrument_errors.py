@@ -11,9 +11,9 @@ Sizes of the priors, and where they are from:
   in the width in energy.
 - Mosaic of the sample, in variance beyond what the study states, that of 2 degrees (FWHM): seldom published, of an
   array of co-aligned crystals degrees. It stands for any broadening in Q.
-- Width of a mode beyond what the study states, in variance, that of 2 % of the highest energy transfer of the view
-  (FWHM): modes of a disordered magnet are a few per cent of its band wide. It stands for any broadening in energy that
-  all runs share.
+- Width of a mode beyond what the study states, in variance, in each run that of 2 % of its highest energy transfer
+  (FWHM), all runs sharing the factor: modes of a disordered magnet are some per cent of their energy wide, the higher
+  the wider. It stands for any broadening in energy that grows so.
 - Where the axes of a map are, half a pixel, as in the noise that networks are trained on.
 """
 
@@ -36,7 +36,7 @@ MODERATOR = 0.2
 MOSAIC = 2.0
 """Degrees, full width at half maximum."""
 MODE_WIDTH = 0.02
-"""Of the highest energy transfer of a study's view, full width at half maximum."""
+"""Of a run's highest energy transfer, full width at half maximum."""
 PIXELS = 0.5
 COARSE = Sampling(zone_points=10)
 """For searches, and for the differences that errors of the instrument make."""
@@ -63,13 +63,8 @@ def _mosaic(study: Study, run: Run, size: float) -> Study:
 
 
 def _mode_width(study: Study, run: Run, size: float) -> Study:
-    width = float(np.sqrt(study.intrinsic_width**2 + size * mode_width(study) ** 2))
-    return replace(study, intrinsic_width=width)
-
-
-def mode_width(study: Study) -> float:
-    """Width of a mode that is one standard deviation of its prior, meV."""
-    return MODE_WIDTH * float(study.energy_edges.max())
+    unit = MODE_WIDTH * float(study.view.energy_edges(run.ei)[-1])
+    return replace(study, intrinsic_width=float(np.sqrt(study.intrinsic_width**2 + size * unit**2)))
 
 
 @dataclass(frozen=True)
@@ -122,11 +117,11 @@ class RunByRun:
     ) -> None:
         self.simulators = []
         for run, sizes in zip(study.runs, amounts.T.tolist(), strict=True):
-            # of the whole study, because sizes may be shares of what all its runs see; that is moved last
-            changed = study
+            changed = replace(study, runs=(run,))
+            # what a run sees is moved last, because sizes may be shares of it
             for kind, size in reversed(list(zip(KINDS, sizes, strict=True))):
                 changed = kind.change(changed, run, size) if size else changed
-            self.simulators.append(Simulator(replace(changed, runs=(run,)), resolution, sampling))
+            self.simulators.append(Simulator(changed, resolution, sampling))
 
     def signal(self, model: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The bare array of a model at a full parameter vector: (runs, slices, x, y)."""
@@ -176,7 +171,7 @@ class Error:
         if self.name == "mosaic":
             return float(np.sqrt(max(size, 0.0)) * MOSAIC), "degrees FWHM, beyond the stated"
         if self.name == "width of a mode":
-            return float(np.sqrt(max(size, 0.0))) * mode_width(study), "meV FWHM, beyond the stated"
+            return float(np.sqrt(max(size, 0.0))) * 100 * MODE_WIDTH, "% of a run's highest energy transfer, FWHM"
         return size * PIXELS, "pixels"
 
 
