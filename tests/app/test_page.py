@@ -94,6 +94,10 @@ def test_mosaic_of_runs_puts_the_first_on_top() -> None:
 def test_a_click_on_a_bar_shows_its_slice(page: Page) -> None:
     explanation = page.state.explanation
     assert explanation.method == "shapley"
+    # the largest share is on the scale, not beyond it
+    pictures = page.maps.pictures
+    largest = np.nanmax(np.abs(pictures.sources["evidence"].data["image"][0]))
+    assert 0 < largest <= page.maps._evidence.high == -page.maps._evidence.low
     page.shares._clicked("indices", [], [0])
     # bars are drawn upwards, the largest on top
     assert (page.slice.run, page.slice.number) == explanation.ordered()[::-1][0]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import panel as pn
 from bokeh.core.properties import value
-from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, Legend, Whisker
+from bokeh.models import ColumnDataSource, FixedTicker, HoverTool, Legend
 from bokeh.plotting import figure
 
 from ..cuts import Cut, cut, cut_axes, cut_ranges
@@ -119,7 +119,7 @@ class CutPanel:
     def _draw(self) -> None:
         plot = self._plot
         points = plot.scatter("x", "y", source=self._points, size=6, color="black")
-        plot.add_layout(Whisker(base="x", lower="low", upper="high", source=self._points, line_width=0.8))
+        plot.segment("x", "low", "x", "high", source=self._points, color="black", line_width=0.8)
         items = [("data", [points])]
         for number, (name, source) in enumerate(self._lines.items()):
             dash = DASHES[number % len(DASHES)]

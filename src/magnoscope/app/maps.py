@@ -37,7 +37,7 @@ class Maps:
         )
         self.residual_of.param.watch(lambda event: self.show(self._state), "value")
         self.view = pn.Column(
-            pn.Row(pn.pane.HTML("residual of"), self.residual_of),
+            pn.Row(pn.pane.HTML("residual of", align="center"), self.residual_of),
             pn.pane.Bokeh(self.pictures.grid()),
             sizing_mode="stretch_width",
         )
@@ -76,7 +76,8 @@ class Maps:
             blank = np.full(state.study.shape, np.nan)
             self.pictures.put("evidence", blank, blank, "evidence: being worked out")
             return
-        top = float(np.abs(found.shares).max())
+        # pictures are float32, in which the largest share may be more than itself
+        top = float(np.abs(found.shares).max()) * (1 + 1e-6)
         self._evidence.update(low=-top, high=top)
         shares = shown(state.spectrum, np.broadcast_to(found.shares[..., None, None], state.study.shape))
         title = f"evidence for {found.name} (orange) or against (violet)"

@@ -41,7 +41,9 @@ class Shares:
         self._plot.add_tools(HoverTool(tooltips=[("slice", "@name"), ("share", "@share{+0.000}")]))
         self._plot.ygrid.visible = False
         self._source.selected.on_change("indices", self._clicked)
-        self.view = pn.Column(pn.pane.Bokeh(self._plot, sizing_mode="stretch_width"), sizing_mode="stretch_width")
+        self.view = pn.Column(
+            pn.pane.Bokeh(self._plot, sizing_mode="stretch_width", margin=(5, 10)), sizing_mode="stretch_width"
+        )
         self.show(state)
 
     def show(self, state: State) -> None:

@@ -123,7 +123,7 @@ class RandomMagnets:
     @property
     def kept(self) -> list[int]:
         """Parameters of the candidate that are not of its exchange alone."""
-        field = self.model.zeeman.any((0, 2)) | self.model.anisotropy.any((0, 2, 3))
+        field = np.asarray(self.model.zeeman.any((0, 2)) | self.model.anisotropy.any((0, 2, 3)))
         return np.flatnonzero(field[:-1]).tolist()
 
     def allows(self, spins: NDArray[np.int64]) -> bool:
