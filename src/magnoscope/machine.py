@@ -4,8 +4,12 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass, replace
+from typing import TypeVar
 
 import torch
+
+Thing = TypeVar("Thing")
 
 
 def keep_memory() -> None:
@@ -34,6 +38,17 @@ def multiplies_bfloat16(device: torch.device) -> bool:
         return False
     found = torch.cpu.get_capabilities()
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
+def on_device(thing: Thing, device: torch.device) -> Thing:
+    """A tensor, or a list, tuple or dataclass of such, with all tensors on a device; whatever else it holds stays."""
+    if isinstance(thing, torch.Tensor):
+        return thing.to(device)  # type: ignore[return-value]
+    if isinstance(thing, (list, tuple)) and any(isinstance(part, torch.Tensor) or is_dataclass(part) for part in thing):
+        return type(thing)(on_device(part, device) for part in thing)  # type: ignore[call-arg,return-value]
+    if is_dataclass(thing) and not isinstance(thing, type):
+        return replace(thing, **{f.name: on_device(getattr(thing, f.name), device) for f in fields(thing)})
+    return thing
 
 
 @contextmanager

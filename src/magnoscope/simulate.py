@@ -19,7 +19,7 @@ import torch
 from .crossings import Layers, seen_modes
 from .errors import StudyError
 from .hamiltonian import SpinModel
-from .machine import one_thread
+from .machine import on_device, one_thread
 from .resolution.coarse import record_coarse
 from .resolution.coverage import coverage
 from .resolution.kinematics import Scan
@@ -37,8 +37,8 @@ from .views import Axis, MapView, PathView
 MARGIN = 0.08
 """How far (fraction of an axis' length) the fine grid goes beyond the view, for what the resolution carries in."""
 
-CHUNK = 1 << 13
-"""Modes whose intensity is worked out at a time: few enough to stay in the processor's cache."""
+CHUNK = 1 << 15
+"""Modes whose intensity is worked out at a time: enough that what a call of PyTorch costs is little beside them."""
 
 ALIKE = 0.6
 """Modes of one point share a spot if their energies differ by less than this share of the spot's width in energy."""
@@ -127,7 +127,21 @@ class _RunPlan:
 
 
 class Simulator:
-    """A study made ready to simulate any of its models with any parameters, whichever its view."""
+    """A study made ready to simulate any of its models with any parameters, whichever its view.
+
+    Parameters
+    ----------
+    study : Study
+    resolution : {"gaussian", "montecarlo", "none", "gaussian-coarse"}
+    sampling : Sampling, optional
+    device : torch.device or str
+        Where images are worked out; other than the CPU for maps of modes that are flat along the hidden axis only.
+
+    Raises
+    ------
+    StudyError
+        If the device cannot be used for this.
+    """
 
     def __new__(cls, study: Study, *_: object, **__: object) -> "Simulator":
         """One for the study's kind of view."""
@@ -137,9 +151,16 @@ class Simulator:
             return super().__new__(PathSimulator)
         return super().__new__(cls)
 
-    def __init__(self, study: Study, resolution: Method = "gaussian", sampling: Sampling | None = None) -> None:
+    def __init__(
+        self,
+        study: Study,
+        resolution: Method = "gaussian",
+        sampling: Sampling | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
         self.resolution = resolution
         self.sampling = sampling or Sampling()
+        self.device = torch.device(device)
         self._take(study)
         self._prepare()
         self.reachable = self._reachable()
@@ -147,12 +168,18 @@ class Simulator:
     def _take(self, study: Study) -> None:
         """What depends on the models."""
         self.study = study
-        self._solvers = {name: ModeSolver(model) for name, model in study.models.items()}
+        self._solvers = {name: ModeSolver(model, self.device) for name, model in study.models.items()}
         self._references: dict[str, np.ndarray] = {}
         maps = isinstance(study.view, MapView)
         self._flat = {name: self._heights(model) if maps else None for name, model in study.models.items()}
         self._layered_grids: dict[str, Layers] = {}
         self._planes: dict[str, tuple[Plane, list[torch.Tensor]]] = {}
+        general = self.resolution == "gaussian-coarse" or any(heights is None for heights in self._flat.values())
+        if general and self.device.type != "cpu":
+            raise StudyError(
+                f"this cannot be simulated on {self.device}: a device is for maps by the methods gaussian, montecarlo "
+                "and none, of modes that do not disperse along the direction a map does not show"
+            )
 
     def with_models(self, models: Mapping[str, SpinModel]) -> "Simulator":
         """The same spectrometer, runs and view for other models of the same magnetic cell, without preparing anew."""
@@ -173,7 +200,7 @@ class Simulator:
         x, y = np.meshgrid(*self.grid, indexing="ij")
         self._x, self._y = torch.as_tensor(x.ravel()), torch.as_tensor(y.ravel())
         self._steps = (float(self.grid[0][1] - self.grid[0][0]), float(self.grid[1][1] - self.grid[1][0]))
-        self._cells = Cells(self._x.float(), self._y.float(), self._steps)
+        self._cells = on_device(Cells(self._x.float(), self._y.float(), self._steps), self.device)
         self._axes = np.array([*(a.direction for a in study.maps.axes), study.maps.hidden_direction], float)
         self._plans = [self._plan(number, run) for number, run in enumerate(study.runs)]
 
@@ -202,7 +229,7 @@ class Simulator:
             Bins.for_spots(axis.start - axis.width / 2, axis.width, axis.points, sigma)
             for axis, sigma in zip(study.maps.axes, sigmas, strict=True)
         ]
-        return _RunPlan(run, scan, spread, Tile(pixels[0], pixels[1], slices.bins), slices)
+        return _RunPlan(run, scan, on_device(spread, self.device), Tile(pixels[0], pixels[1], slices.bins), slices)
 
     def _heights(self, model: SpinModel) -> list[np.ndarray] | None:
         """Heights of the sites along the hidden direction of each twin, None if modes disperse along one."""
@@ -272,7 +299,7 @@ class Simulator:
         else:
             tables = self._tables(solver, values, flat)
             slopes = self._slopes(model, tables)
-            seen = [self._layered(tables, slopes, plan) for plan in self._plans]
+            seen = self._layered(tables, slopes)
         out = []
         for plan, peaks in zip(self._plans, seen, strict=True):
             energy, gain = plan.slices.placed(peaks.energy)
@@ -281,9 +308,9 @@ class Simulator:
                 shape = len(self.grid[0]), len(self.grid[1])
                 out.append(record_coarse(peaks, self._cells, shape, plan.spread, plan.tile))
                 continue
-            buffer = plan.tile.empty()
+            buffer = plan.tile.empty(self.device)
             record(peaks, self._cells, plan.spread, plan.tile, self.sampling.corrections, buffer)
-            out.append(plan.slices.density(plan.tile.inner(buffer)))
+            out.append(plan.slices.density(plan.tile.inner(buffer).cpu()))
         return torch.stack(out).numpy()
 
     # ---- modes that are flat along the hidden axis ----------------------------------------------------------------
@@ -307,7 +334,7 @@ class Simulator:
                     for end, side in enumerate(pair):
                         around[inner.ravel(), axis, end] = side.ravel()
                 beside.append(around)
-            self._planes[model.name] = plane, beside
+            self._planes[model.name] = on_device((plane, beside), self.device)
         return self._planes[model.name]
 
     def _tables(self, solver: ModeSolver, values: np.ndarray, heights: list[np.ndarray]) -> list[LayerTable]:
@@ -315,25 +342,32 @@ class Simulator:
         plane, _ = self._plane(solver.model, heights)
         return layer_tables(solver, values, plane, ALIKE * min(plan.spread.widest[2] for plan in self._plans))
 
-    def _layered(self, tables: list[LayerTable], slopes: list[torch.Tensor], plan: _RunPlan) -> Peaks:
-        parts = []
+    def _layered(self, tables: list[LayerTable], slopes: list[torch.Tensor]) -> list[Peaks]:
+        """What each run sees."""
+        seen: list[list[Peaks]] = [[] for _ in self._plans]
+        modes = [plan.slices.modes for plan in self._plans]
+        windows = torch.tensor(modes, dtype=torch.float64, device=self.device)
         for table, slope in zip(tables, slopes, strict=True):
-            energies = table.bundles.energy.float()
-            for bundle, point in zip(*(t.split(CHUNK) for t in table.listed(*plan.slices.modes)), strict=True):
-                energy, slope_x, slope_y = (t.index_select(0, bundle) for t in (energies, *slope))
+            listed = table.listed(min(low for low, _ in modes), max(high for _, high in modes))
+            for bundle, point in zip(*(t.split(CHUNK) for t in listed), strict=True):
+                exact = table.bundles.energy.index_select(0, bundle)
+                energy, number = exact.float(), table.bundles.mode.index_select(0, bundle)
                 x, y = (t.index_select(0, point) for t in (self._cells.x, self._cells.y))
-                hidden = plan.scan.hidden(x, y, plan.slices.met(energy))
-                weight = table.intensity(bundle, point, (x, y, hidden))
-                number = table.bundles.mode.index_select(0, bundle)
-                parts.append(Peaks(point, number, energy, weight, slope_x, slope_y))
-        return Peaks.joined(parts)
+                rise, terms = [t.index_select(0, bundle) for t in slope], table.terms(bundle, point)
+                # energies rise, so that what a run sees of them lies together
+                for own, plan, ends in zip(seen, self._plans, torch.searchsorted(exact, windows).tolist(), strict=True):
+                    here = slice(*ends)
+                    hidden = plan.scan.hidden(x[here], y[here], plan.slices.met(energy[here]))
+                    weight = table.intensity(terms[..., here], (x[here], y[here], hidden))
+                    own.append(Peaks(point[here], number[here], energy[here], weight, *(t[here] for t in rise)))
+        return [Peaks.joined(own) for own in seen]
 
     def _slopes(self, model: str, tables: list[LayerTable]) -> list[torch.Tensor]:
         """Slopes of each twin's bundles along the two axes, (2, n_bundles) meV / r.l.u., by central differences.
 
         Bands are told apart by the order of their energies; where two cross, the slope is that of the sorted band.
         """
-        steps = torch.tensor(self._steps)[:, None] * 2
+        steps = torch.tensor(self._steps, device=self.device)[:, None] * 2
         out = []
         for table, beside in zip(tables, self._planes[model][1], strict=True):
             around = table.energies.float()[beside]  # (n_zone, axes, ends, n_modes)
@@ -389,7 +423,12 @@ def simulate(
 
 
 def converged(
-    study: Study, model: str, resolution: Method, tolerance: float, **parameters: float
+    study: Study,
+    model: str,
+    resolution: Method,
+    tolerance: float,
+    device: torch.device | str = "cpu",
+    **parameters: float,
 ) -> tuple[Simulator, Spectrum, float]:
     """The spectrum of one model, sampled ever finer until that changes it by no more than the tolerance.
 
@@ -397,6 +436,8 @@ def converged(
     ----------
     tolerance : float
         Relative L2 distance of an image from the next finer one; the finer one is returned.
+    device
+        As of :class:`Simulator`.
 
     Returns
     -------
@@ -409,10 +450,10 @@ def converged(
     """
     if not SMALLEST_TOLERANCE <= tolerance < 1:
         raise StudyError(f"a tolerance of {tolerance:g} cannot be met; give one from {SMALLEST_TOLERANCE:g} to below 1")
-    simulator = Simulator(study, resolution)
+    simulator = Simulator(study, resolution, device=device)
     spectrum, distance = simulator(model, parameters), np.inf
     for _ in range(MOST_REFINEMENTS):
-        simulator = Simulator(study, resolution, simulator.sampling.finer())
+        simulator = Simulator(study, resolution, simulator.sampling.finer(), device)
         finer = simulator(model, parameters)
         both = finer.valid & spectrum.valid
         size = float(np.sqrt((finer.signal[both] ** 2).sum()))

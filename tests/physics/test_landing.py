@@ -6,6 +6,7 @@ import torch
 from numpy.testing import assert_allclose
 from scipy import stats
 
+from magnoscope.resolution import landing
 from magnoscope.resolution.landing import Bins, Spots, Tile
 
 PIXELS, SLICES = Bins(-1.0, 0.05, 40, 5), Bins(10.0, 2.0, 8, 5)
@@ -71,3 +72,40 @@ def test_nothing_is_lost_wherever_a_spot_lies():
 def test_far_outside_nothing_reaches_the_tile():
     _, inner = landed(np.diag([0.01**2, 0.01**2, 0.3]), x=1.6, y=-1.7, energy=60.0)
     assert inner.sum() == 0
+
+
+def many_spots(correlations, seed=5):
+    """Spots all over the tile, of one correlation of the axes each."""
+    rng, n = np.random.default_rng(seed), len(correlations)
+    xx, yy, ee = (rng.uniform(0.5, 1.5, n) * size**2 for size in (0.02, 0.03, 0.8))
+    xy, ye = correlations * np.sqrt(xx * yy), 0.3 * np.sqrt(yy * ee)
+    x, y, energy = rng.uniform(-1, 1, n), rng.uniform(-1, 1, n), rng.uniform(10, 26, n)
+    columns = (x, y, energy, rng.uniform(0, 1, n), xx, xy, yy, 0 * xx, ye, ee)
+    return Spots(*(torch.as_tensor(c, dtype=torch.float32) for c in columns))
+
+
+def added(spots, block=None):
+    buffer = TILE.empty()
+    TILE.add(spots, buffer, block)
+    return buffer.numpy()
+
+
+def test_spots_add_up_however_many_are_worked_on_at_a_time(monkeypatch):
+    spots = many_spots(np.full(500, 0.4))
+    together = added(spots)
+    monkeypatch.setattr(landing, "MOST_SHARES", TILE.window * 64)
+    assert_allclose(added(spots), together, atol=1e-6)
+
+
+def test_correlation_of_the_axes_is_heeded_by_the_block():
+    weak, strong = 0.1, 0.5
+    assert weak < landing.ALONG < strong
+    correlations = np.full(600, weak)
+    correlations[250] = strong  # in the second of three blocks
+    block = torch.arange(600) // 200
+    spots = many_spots(correlations)
+    found = added(spots, block)
+    each = [added(spots.chosen((block == number).nonzero()[:, 0])) for number in range(3)]
+    assert_allclose(found, sum(each), atol=1e-6)
+    # it makes a difference which block heeds it
+    assert np.abs(found - added(spots)).max() > 1e-4

@@ -27,7 +27,7 @@ def both_ways(model: SpinModel, values, domains, count=12, tolerance=0.0):
     for table, (matrix, fraction) in zip(tables, domains, strict=True):
         bundles = table.bundles
         point, bundle = (table.domain.zone[:, None] == bundles.zone).nonzero(as_tuple=True)
-        reused = table.intensity(bundle, point, torch.as_tensor(place).T[:, point]).double()
+        reused = table.intensity(table.terms(bundle, point), torch.as_tensor(place).T[:, point]).double()
         energies = table.energies[table.domain.zone]
         modes = solver.solve(values, place @ matrix.T)
         solved = s_perp(modes) * fraction

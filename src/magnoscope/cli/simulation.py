@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from numpy.typing import NDArray
 
@@ -19,6 +20,13 @@ from ..study import Study
 from .common import Json, SeedOption, SetOption, Shape, StudyArgument, app, parse_settings, print_json, writable
 from .physics import Resolution
 from .waves import ModelArgument
+
+
+class Device(StrEnum):
+    """Where images are worked out."""
+
+    cpu = "cpu"
+    cuda = "cuda"
 
 
 class Units(StrEnum):
@@ -88,6 +96,11 @@ LineOption = Annotated[
 ]
 
 
+DeviceOption = Annotated[
+    Device, typer.Option("--device", help="Where to work; cuda for maps of modes flat along the hidden axis.")
+]
+
+
 @app.command()
 def simulate(
     study: StudyArgument,
@@ -108,6 +121,7 @@ def simulate(
     temperature: Temperature = None,
     width: Width = None,
     line: LineOption = None,
+    device: DeviceOption = Device.cpu,
     as_json: Json = False,
 ) -> None:
     """Simulate a model's spectrum on the study's tiles; NaN where there is no detector."""
@@ -120,12 +134,13 @@ def simulate(
         raise StudyError(f"--noise {noise:g} is not a number of counts; give a positive mean per pixel, such as 5")
     nuisance = _nuisance(degrade, noise)
     writable(output, ".npy", ".h5")
+    where = _present(device)
     distance = None
     if tolerance is None:
-        simulator = Simulator(found, method.value, sampling)
+        simulator = Simulator(found, method.value, sampling, where)
         spectrum = simulator(model, changes)
     else:
-        simulator, spectrum, distance = converged(found, model, method.value, tolerance, **changes)
+        simulator, spectrum, distance = converged(found, model, method.value, tolerance, where, **changes)
     if nuisance is not None:
         spectrum = degraded(spectrum, nuisance, seed)
     if hidden is not None:
@@ -146,6 +161,13 @@ def simulate(
     print(f"{output}: {model}, " + ", ".join(f"{name} = {value:g}" for name, value in values.items()))
     if distance is not None:
         print(f"the last refinement, to {points} points a zone, changed the image by {100 * distance:.2g} %")
+
+
+def _present(device: Device) -> str:
+    """The device, if this machine has it."""
+    if device is Device.cuda and not torch.cuda.is_available():
+        raise StudyError("there is no CUDA device on this machine; leave --device out")
+    return device.value
 
 
 def _hidden(study: Study, mask: Path | None, like: Path | None) -> NDArray | None:

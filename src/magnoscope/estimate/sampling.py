@@ -9,7 +9,7 @@ how many independent ones they are worth (the effective sample size).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import scipy
@@ -108,17 +108,7 @@ def sample(
     statistical, whole = (c[:n, :n] for c in covariances)
     centre = (end.values - low) / width
     student = scipy.stats.multivariate_t(centre, whole, FREEDOM, seed=rng)
-    own = number if other is None else number - number // 2
-    drawn = student.rvs(20 * own).reshape(-1, n)
-    inside = ((drawn > 0) & (drawn < 1)).all(1)
-    scaled = drawn[inside][:own]
-    log_density = np.log(own / number) - np.log(max(inside.mean(), 1e-9)) + np.zeros(len(scaled))
-    if other is not None:
-        scaled = np.concatenate([scaled, other.draw(number // 2, seed)])
-        log_density = np.full(len(scaled), log_density[0] if len(log_density) else -np.inf)
-    log_density = log_density + np.atleast_1d(student.logpdf(scaled))
-    if other is not None:
-        log_density = np.logaddexp(log_density, np.log(1 - own / number) + other.log_density(scaled))
+    scaled, log_density = _proposed(student, n, number, other, seed)
     follow, pull = _valley(about, n), np.linalg.solve(_root(statistical), _root(whole))
     log_weight = np.full(len(scaled), -np.inf)
     for row, place in enumerate(scaled):
@@ -135,6 +125,22 @@ def sample(
         return None
     weights = np.exp(log_weight - log_weight.max())
     return Sample(low + width * scaled, weights / weights.sum())
+
+
+def _proposed(
+    student: Any, parameters: int, number: int, other: Proposal | None, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Places in the unit cube (n, n_parameters), half of them of the other proposal, and their log density."""
+    own = number if other is None else number - number // 2
+    drawn = student.rvs(20 * own).reshape(-1, parameters)
+    inside = ((drawn > 0) & (drawn < 1)).all(1)
+    scaled = drawn[inside][:own]
+    norm = np.log(own / number) - np.log(max(inside.mean(), 1e-9)) if len(scaled) else -np.inf
+    if other is None:
+        return scaled, norm + np.atleast_1d(student.logpdf(scaled))
+    scaled = np.concatenate([scaled, other.draw(number // 2, seed)])
+    log_density = norm + np.atleast_1d(student.logpdf(scaled))
+    return scaled, np.logaddexp(log_density, np.log(1 - own / number) + other.log_density(scaled))
 
 
 def _valley(about: Curvature, parameters: int) -> NDArray[np.float64]:

@@ -43,15 +43,16 @@ class Scan:
         l = (c / 2 pi) (k_i - sqrt(k_f^2 - q_h^2 - q_k^2)). Where the hidden direction lies across the beam both are
         scattered by the same angle, and this k_f points along that direction. :meth:`other_root` gives the other.
         """
-        ex, ey, el = self.view
-        ki = float(wavevector(self.ei))
-        # k_f = r - l e_l with r = k_i - x e_x - y e_y
-        r = [(ki if axis == 0 else 0.0) - x * float(ex[axis]) - y * float(ey[axis]) for axis in range(3)]
-        along = r[0] * float(el[0]) + r[1] * float(el[1]) + r[2] * float(el[2])
+        el = self.view[2]
         square = float(el @ el)
-        rest = r[0] ** 2 + r[1] ** 2 + r[2] ** 2 - (self.ei - energy) / ENERGY_PER_K2
-        root = along**2 - square * rest
-        return (along - self._towards * torch.where(root >= 0, root, torch.nan).sqrt()) / square
+        # k_f = r - l e_l with r = k_i - x e_x - y e_y, a part of which lies along e_l; the rest is that of k_f too
+        r = np.stack([[float(wavevector(self.ei)), 0.0, 0.0], -self.view[0], -self.view[1]])
+        foot, foot_x, foot_y = (float(f) for f in r @ el / square)
+        across = r - np.outer(r @ el / square, el)
+        ((c, cx, cy), (_, cxx, cxy), (_, _, cyy)) = (across @ across.T / square).tolist()
+        beyond = x * (x * cxx + y * (2 * cxy) + 2 * cx) + y * (y * cyy + 2 * cy)
+        root = (self.ei - energy) / (ENERGY_PER_K2 * square) - c - beyond
+        return foot + x * foot_x + y * foot_y - self._towards * root.sqrt()
 
     @property
     def _towards(self) -> float:

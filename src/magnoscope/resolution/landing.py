@@ -6,7 +6,8 @@ the slices given both: error functions throughout, with the mean and the varianc
 Gaussian handed on to the next direction. Nothing is drawn at random and no intensity is lost.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -21,6 +22,10 @@ ALONG = 0.15
 """Correlation of a spot's two axes that is passed over."""
 FAR = 6.0
 """Standard deviations beyond which nothing is left of a spot."""
+SMALLEST = (1e-12, 1e-8)
+"""Least variance of a spot, (r.l.u.)^2 and meV^2."""
+MOST_SHARES = 27 << 15
+"""Shares of spots in pixels and slices worked on at a time: enough that what a call of PyTorch costs is little."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,15 @@ class Spots:
     ye: torch.Tensor
     ee: torch.Tensor
 
+    def chosen(self, index: torch.Tensor) -> "Spots":
+        """Those of an index (n,)."""
+        return Spots(*(getattr(self, f.name).index_select(0, index) for f in fields(self)))
+
+    def lots(self, size: int) -> "Iterator[Spots]":
+        """All of them, so many at a time."""
+        for parts in zip(*(getattr(self, f.name).split(size) for f in fields(self)), strict=True):
+            yield Spots(*parts)
+
 
 @dataclass(frozen=True)
 class Bins:
@@ -69,58 +83,59 @@ class Bins:
         """Bins to keep on either side of the tile, so that a window next to it needs no check."""
         return self.window
 
-    def cut(self, centre: torch.Tensor, sigma: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Shares of one-dimensional Gaussians in their windows.
+    def place(self, centre: torch.Tensor) -> torch.Tensor:
+        """Where centres lie, in bins; the floor is the number of their window's first bin, from the padding's start."""
+        return (centre - self.start).div_(self.width).add_(self.padding - self.window // 2)
+
+    def cut(self, place: torch.Tensor, variance: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Shares of one-dimensional Gaussians in the bins of their windows.
 
         Parameters
         ----------
-        centre, sigma : (..., n)
+        place, variance : (..., n)
+            Where they are (:meth:`place`), and bins squared.
 
         Returns
         -------
-        first : (..., n) int64
+        first : (..., n) int32
             First bin of the window, counted from the padding's beginning.
-        share, mean, variance : (window, ..., n)
-            Probability, mean displacement from the centre, and variance, of what each bin takes.
+        share, mean, left : (window, ..., n)
+            Twice the probability, and mean displacement from the centre (standard deviations) and share of the variance
+            of what each bin takes.
         """
-        place = (centre - self.start) / self.width
-        first = place.floor()
-        below, z = self._below(first - place, sigma)
-        density = torch.exp(z * z * -0.5).mul_(1 / ROOT_TWO_PI)
-        share = below.diff(dim=0)
-        per_share = share.clamp_min(1e-6).reciprocal_()
-        nothing = torch.zeros_like(share[:1])
-        mean = torch.cat([nothing, density, nothing]).diff(dim=0).neg_().mul_(per_share)
-        moment = torch.cat([nothing, density.mul_(z), nothing]).diff(dim=0).mul_(per_share)
-        variance = torch.addcmul(1 - moment, mean, mean, value=-1).clamp_(0, 1)
+        first, below, z = self.below(place, variance)
+        share = below[1:] - below[:-1]
         # a bin that takes next to nothing has no moments worth passing on
-        mean = mean.clamp_(-FAR, FAR) * sigma
-        return self._first(first), share, mean, variance.mul_(sigma * sigma)
+        safe = share.clamp_min(2e-6)
+        density = torch.zeros_like(below)
+        inner = density[1:-1]
+        torch.mul(z, z, out=inner).neg_().exp_().mul_(2 / ROOT_TWO_PI)
+        mean = (density[:-1] - density[1:]).div_(safe).clamp_(-FAR, FAR)
+        inner.mul_(z)
+        left = (density[:-1] - density[1:]).div_(safe).mul_(2 * ROOT_HALF).add_(1)
+        return first, share, mean, left.addcmul_(mean, mean, value=-1).clamp_(0, 1)
 
-    def slices(self, energy: torch.Tensor, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """First bin (as in :meth:`cut`) and what lies below each inner edge of the window, (window + 1, ..., n)."""
-        place = (energy - self.start) / self.width
-        first = place.floor()
-        below, _ = self._below(first - place, sigma)
-        return self._first(first), below
+    def below(self, place: torch.Tensor, variance: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """What of one-dimensional Gaussians is below each edge of their windows.
 
-    def _below(self, before: torch.Tensor, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Probability (less a half) below each edge of the window, (window + 1, ..., n), and where the inner edges lie.
-
-        ``before`` is the place of the lower edge of the bin that holds the centre, in bins from the centre. All of what
-        is below the window counts to its first bin, all of what is above to its last.
+        Returns
+        -------
+        first : (..., n) int32
+            As in :meth:`cut`.
+        below : (window + 1, ..., n)
+            Twice the probability, less one. All of what is below the window counts to its first bin, all of what is
+            above to its last.
+        z : (window - 1, ..., n)
+            Where the inner edges lie, in units of sqrt(2) standard deviations from the centre.
         """
-        steps = torch.arange(1, self.window, dtype=before.dtype, device=before.device) - self.window // 2
-        z = (before + steps.reshape(-1, *[1] * before.ndim)).mul_(self.width / sigma).clamp_(-FAR, FAR)
-        below = torch.empty(self.window + 1, *z.shape[1:], dtype=z.dtype, device=z.device)
-        below[0], below[-1] = -0.5, 0.5
-        torch.mul(z, ROOT_HALF, out=below[1:-1])
-        below[1:-1].erf_().mul_(0.5)
-        return below, z
-
-    def _first(self, first: torch.Tensor) -> torch.Tensor:
-        """Number of the window's first bin, from the padding's beginning, for windows about bins."""
-        return (first + (self.padding - self.window // 2)).clamp_(0, self.count + self.padding).long()
+        first = place.floor()
+        steps = torch.arange(1, self.window, dtype=place.dtype, device=place.device) - self.window // 2
+        z = torch.add(steps.mul_(ROOT_HALF).reshape(-1, *[1] * place.ndim), first - place, alpha=ROOT_HALF)
+        z.mul_(variance.rsqrt())
+        below = torch.empty(self.window + 1, *place.shape, dtype=place.dtype, device=place.device)
+        below[0], below[-1] = -1, 1
+        torch.erf(z, out=below[1:-1])
+        return first.clamp_(0, self.count + self.padding).int(), below, z
 
 
 @dataclass(frozen=True)
@@ -136,9 +151,9 @@ class Tile:
         """Bins that one spot may touch."""
         return self.x.window * self.y.window * self.energy.window
 
-    def empty(self) -> torch.Tensor:
+    def empty(self, device: torch.device | str = "cpu") -> torch.Tensor:
         """A buffer for :meth:`add`, float32."""
-        return torch.zeros([b.count + 2 * b.padding for b in (self.x, self.y, self.energy)])
+        return torch.zeros([b.count + 2 * b.padding for b in (self.x, self.y, self.energy)], device=device)
 
     def inner(self, buffer: torch.Tensor) -> torch.Tensor:
         """The part of a buffer inside the tile, (slices, x, y)."""
@@ -146,33 +161,64 @@ class Tile:
             buffer = buffer.narrow(axis, b.padding, b.count)
         return buffer.permute(2, 0, 1)
 
-    def add(self, spots: Spots, buffer: torch.Tensor) -> None:
-        """Add spots to a buffer."""
-        sigma_x = spots.xx.sqrt()
-        slope_yx, slope_ex = spots.xy / spots.xx, spots.xe / spots.xx
-        yy = (spots.yy - spots.xy * slope_yx).clamp_min(1e-12)
-        slope_ey = (spots.ye - spots.xy * slope_ex) / yy
-        ee = (spots.ee - spots.xe * slope_ex - slope_ey * slope_ey * yy).clamp_min(1e-8)
+    def add(self, spots: Spots, buffer: torch.Tensor, block: torch.Tensor | None = None) -> None:
+        """Add spots to a buffer.
 
-        ix, share_x, mean_x, variance_x = self.x.cut(spots.x, sigma_x)  # (n,), (wx, n) ..
-        if bool((slope_yx.abs() * sigma_x > ALONG * yy.sqrt()).any()):
-            # what is left to y within a pixel of x: its own part, and what it follows x by
-            in_y, own = yy + slope_yx**2 * variance_x, slope_ey * yy + slope_ex * slope_yx * variance_x
-            centre_y = spots.y + slope_yx * mean_x
+        Parameters
+        ----------
+        spots : Spots
+        buffer
+            Of :meth:`empty`.
+        block : (n,) int, optional
+            Which block each spot belongs to; without it, all belong to one. In a block none of whose spots has its two
+            axes correlated by more than :data:`ALONG`, such correlation is passed over.
+        """
+        sigma_y = (spots.yy - spots.xy**2 / spots.xx).clamp_min_(SMALLEST[0]).sqrt_()
+        follows = spots.xy.abs() / spots.xx.sqrt() > ALONG * sigma_y
+        size = max(16, MOST_SHARES // self.window)
+        if block is None or not bool(follows.any()):
+            parts = [(spots, bool(follows.any()))]
         else:
-            in_y, own, centre_y = yy[None], (slope_ey * yy)[None], spots.y[None]
-        iy, share_y, mean_y, variance_y = self.y.cut(centre_y, in_y.sqrt())  # (wx or 1, n), (wy, wx or 1, n) ..
-        gain = own / in_y
-        energy = spots.energy + slope_ex * mean_x + gain * mean_y
-        left = ee + slope_ex**2 * variance_x + slope_ey**2 * yy + gain**2 * (variance_y - in_y)
-        ie, below = self.energy.slices(energy, left.clamp_min_(1e-8).sqrt_())  # (wy, wx, n), (we + 1, wy, wx, n)
-        weight = share_y * (share_x * spots.weight)
+            along = torch.bincount(block[follows], minlength=int(block.max()) + 1)[block] > 0
+            parts = [(spots.chosen((along == one).nonzero()[:, 0]), one) for one in (False, True)]
+        for part, one in parts:
+            for some in part.lots(size):
+                self._add(some, one, buffer)
 
-        nx, ny, depth = buffer.shape
-        place = (ix * ny + iy).expand_as(ie) * depth + ie
-        rows = torch.arange(self.x.window, device=ie.device)[:, None] * (ny * depth)
-        columns = torch.arange(self.y.window, device=ie.device)[:, None, None] * depth
-        place = (place + (rows + columns)).reshape(-1)
+    def _add(self, spots: Spots, along: bool, buffer: torch.Tensor) -> None:
+        """Add a few spots, all in units of bins from here on."""
+        wx, wy, we = self.x.width, self.y.width, self.energy.width
+        x, y, energy = self.x.place(spots.x), self.y.place(spots.y), self.energy.place(spots.energy)
+        xx, xy, xe = spots.xx / wx**2, spots.xy / (wx * wy), spots.xe / (wx * we)
+        slope_yx, slope_ex = xy / xx, xe / xx
+        yy = (spots.yy / wy**2 - xy * slope_yx).clamp_min_(SMALLEST[0] / wy**2)
+        slope_ey = (spots.ye / (wy * we) - xy * slope_ex) / yy
+        own = slope_ey * yy
+        ee = (spots.ee / we**2 - xe * slope_ex - slope_ey * own).clamp_min_(SMALLEST[1] / we**2)
+
+        ix, share_x, mean_x, left_x = self.x.cut(x, xx)  # (n,), (wx, n) ..
+        sigma_x = xx.sqrt()
+        slope_ex = slope_ex * sigma_x
+        rest = torch.addcmul(torch.addcmul(ee, slope_ey, own), slope_ex**2, left_x)
+        if along:
+            # what is left to y within a pixel of x: its own part, and what it follows x by
+            slope_yx = slope_yx * sigma_x
+            yy, own = (torch.addcmul(part, slope_yx * by, left_x) for part, by in ((yy, slope_yx), (own, slope_ex)))
+            y = torch.addcmul(y, slope_yx, mean_x)
+        else:
+            yy, own, y = yy[None], own[None], y[None]
+        iy, share_y, mean_y, left_y = self.y.cut(y, yy)  # (wx or 1, n), (wy, wx or 1, n) ..
+        gain = own * yy.rsqrt()
+        square = gain * gain
+        place = torch.addcmul(torch.addcmul(energy, slope_ex, mean_x), gain, mean_y)  # (wy, wx, n)
+        rest = torch.addcmul(rest - square, square, left_y).clamp_min_(SMALLEST[1] / we**2)
+        ie, below, _ = self.energy.below(place, rest)  # (wy, wx, n), (we + 1, wy, wx, n)
+        weight = share_y * (share_x * (spots.weight / 8))
+
+        _, ny, depth = buffer.shape
+        rows, columns = (torch.arange(b.window, dtype=torch.int32, device=x.device) for b in (self.x, self.y))
+        pixel = (ix + rows[:, None]) * ny + (iy + columns[:, None, None])
+        first = ie.add_(pixel * depth).long().reshape(-1)
         for layer in range(self.energy.window):
             share = (below[layer + 1] - below[layer]).mul_(weight).reshape(-1)
-            buffer.view(-1)[layer:].scatter_add_(0, place, share)
+            buffer.view(-1)[layer:].scatter_add_(0, first, share)

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import partial
 
 import torch
 
 from .landing import Spots, Tile
 from .spread import Spread
 
-CHUNK = 1 << 13
-"""Spots worked on at a time: few enough to stay in the processor's cache."""
-MOST_SHARES = 27 * CHUNK
-"""Shares of spots in pixels and slices worked on at a time."""
+LOT = 1 << 15
+"""Modes worked on at a time: enough that what a call of PyTorch costs is little beside them."""
+BLOCK_SHARES = 27 << 13
+"""Shares in pixels and slices of a block of modes, in which correlations of the axes are heeded or not."""
 WIDTH_OF_CELL = 0.4
 """Least standard deviation of a spot, in steps of the fine grid."""
 FAINT = 1e-3
@@ -87,32 +88,36 @@ def record(peaks: Peaks, cells: Cells, spread: Spread, tile: Tile, draws: int, b
         return
     draws = min(draws, spread.draws)
     mean = float(peaks.weight.mean())
-    bright = peaks.chosen((peaks.weight > FAINT * mean).nonzero()[:, 0])
-    kept, total = float(bright.weight.double().sum()), float(peaks.weight.double().sum())
+    bright = (peaks.weight > FAINT * mean).nonzero()[:, 0]
+    weight = peaks.weight.index_select(0, bright)
+    kept, total = float(weight.double().sum()), float(peaks.weight.double().sum())
     # the intensity of what is left out goes to the rest
     share = cells.steps[0] * cells.steps[1] / (tile.x.width * tile.y.width) * (total / kept if kept else 1.0)
-    for some in bright.lots(max(16, MOST_SHARES // tile.window)):
-        blur = spread.covariance(some.point, some.energy)
-        spots, cell = _spots(some, cells, share), _cell(some, cells, blur)
-        if spread.skewed:
-            faint = some.weight < SKEWED * mean
-            plain, strong = faint.nonzero()[:, 0], (~faint).nonzero()[:, 0]
-            _land(tile, buffer, [s[plain] for s in spots], 1.0, None, blur[:, plain], [c[plain] for c in cell])
-            own = some.chosen(strong)
-            for weight, moved, covariance in spread.components(own.point, own.energy, blur[:, strong]):
-                _land(tile, buffer, [s[strong] for s in spots], weight, moved, covariance, [c[strong] for c in cell])
-        else:
-            _land(tile, buffer, spots, 1.0, None, blur, cell)
-        if not draws:
-            continue
-        strong = (some.weight > DRAWN * mean).nonzero()[:, 0]
-        some, spots, cell = some.chosen(strong), [s[strong] for s in spots], [c[strong] for c in cell]
+    lots = partial(_lots, peaks, bright, max(16, BLOCK_SHARES // tile.window))
+    skewed = weight >= (SKEWED * mean if spread.skewed else torch.inf)
+    for chosen, pulse in ((~skewed, False), (skewed, True)):
+        for some, block in lots(chosen):
+            blur = spread.covariance(some.point, some.energy)
+            spots, cell = _spots(some, cells, share), _cell(some, cells, blur)
+            shapes = spread.components(some.point, some.energy, blur) if pulse else [(1.0, None, blur)]
+            for part, moved, covariance in shapes:
+                _land(tile, buffer, spots, part, moved, covariance, cell, block)
+    if not draws:
+        return
+    for some, block in lots(weight > DRAWN * mean):
+        spots, cell = _spots(some, cells, share), _cell(some, cells, spread.covariance(some.point, some.energy))
         covariance = spread.covariance(some.point, some.energy, drawn=True)
         for extra in range(draws):
             draw = (some.number * draws + extra) % spread.draws
             for shape, sign in enumerate((1 / draws, -1 / draws)):
                 moved = spread.shift(some.point, draw, some.energy, shape)
-                _land(tile, buffer, spots, sign, moved, covariance, cell)
+                _land(tile, buffer, spots, sign, moved, covariance, cell, block)
+
+
+def _lots(peaks: Peaks, listed: torch.Tensor, size: int, chosen: torch.Tensor) -> Iterator[tuple[Peaks, torch.Tensor]]:
+    """Chosen ones of listed peaks, so many at a time, and which block of ``size`` listed peaks each is of."""
+    for place in chosen.nonzero()[:, 0].split(LOT):
+        yield peaks.chosen(listed[place]), place // size
 
 
 def _spots(peaks: Peaks, cells: Cells, share: float) -> list[torch.Tensor]:
@@ -141,9 +146,10 @@ def _land(
     moved: torch.Tensor | None,
     covariance: torch.Tensor,
     cell: list[torch.Tensor],
+    block: torch.Tensor,
 ) -> None:
     x, y, energy, size = spots
     if moved is not None:
         x, y, energy = x + moved[0], y + moved[1], energy + moved[2]
     whole = [c + more for c, more in zip(covariance, cell, strict=True)]
-    tile.add(Spots(x, y, energy, size * weight, *whole), buffer)
+    tile.add(Spots(x, y, energy, size * weight, *whole), buffer, block)

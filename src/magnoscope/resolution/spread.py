@@ -98,7 +98,8 @@ class Spread:
     ) -> Iterator[tuple[float, torch.Tensor, torch.Tensor]]:
         """The spots that together have a covariance (6, n): weight, displacement (3, n) and covariance of each."""
         moved = self._at(self.pulse.index_select(1, point), energy)
-        outer = moved[[0, 0, 1, 0, 1, 2]] * moved[[0, 1, 1, 2, 2, 2]]
+        x, y, e = moved
+        outer = torch.stack([x * x, x * y, y * y, x * e, y * e, e * e])
         for weight, mean, sigma in zip(self.mixture.weights, self.mixture.means, self.mixture.sigmas, strict=True):
             yield weight, moved * mean, torch.add(covariance, outer, alpha=sigma**2 - 1)
 

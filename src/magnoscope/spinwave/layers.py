@@ -53,7 +53,7 @@ class Bundles:
     @classmethod
     def of(cls, energies: torch.Tensor, tolerance: float) -> "Bundles":
         """Bundle modes (n_zone, n_modes), energies falling, that are closer than ``tolerance`` meV to the first one."""
-        begins = torch.ones(energies.shape, dtype=torch.bool)
+        begins = torch.ones(energies.shape, dtype=torch.bool, device=energies.device)
         first = energies[:, 0]
         for column in range(1, energies.shape[1]):
             begins[:, column] = first - energies[:, column] > tolerance
@@ -95,10 +95,10 @@ class Domain:
         """All points at each of a list of zone points: the list's index, and the point, as flat lists."""
         order = self.zone.argsort()
         counts = torch.bincount(self.zone, minlength=int(zone.max()) + 1 if len(zone) else 1)
-        index = torch.arange(len(zone)).repeat_interleave(counts[zone])
+        index = torch.arange(len(zone), device=zone.device).repeat_interleave(counts[zone])
         first = (counts.cumsum(0) - counts)[zone]
         before = counts[zone].cumsum(0) - counts[zone]
-        return index, order[torch.arange(len(index)) + (first - before)[index]]
+        return index, order[torch.arange(len(index), device=zone.device) + (first - before)[index]]
 
 
 @dataclass(frozen=True)
@@ -242,12 +242,17 @@ class LayerTable:
         """Number of a bundle in the copy of the zone that a point lies in."""
         return bundle * self.bright.shape[1] + self.domain.copies.index_select(0, point)
 
-    def intensity(self, bundle: torch.Tensor, point: torch.Tensor, coordinates: Sequence[torch.Tensor]) -> torch.Tensor:
-        """S_perp with form factor of bundles, times the domain's fraction.
+    def terms(self, bundle: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
+        """T of bundles at points (n,), (n_pairs_of_components, len(harmonics), n)."""
+        return self.matrix.index_select(1, self._row(bundle, point)).unflatten(0, (-1, len(self.harmonics)))
+
+    def intensity(self, terms: torch.Tensor, coordinates: Sequence[torch.Tensor]) -> torch.Tensor:
+        """S_perp with form factor of bundles at points, times the domain's fraction.
 
         Parameters
         ----------
-        bundle, point : (n,) int
+        terms : (n_pairs_of_components, len(harmonics), n)
+            Of :meth:`terms`.
         coordinates : three of (n,)
             Along the two axes of the points and along the flat direction, r.l.u.; NaN where out of reach.
 
@@ -259,15 +264,17 @@ class LayerTable:
         place = torch.stack(tuple(coordinates)).float()
         turn = torch.as_tensor(self.domain.turn.T, dtype=torch.float32, device=place.device)
         q = turn @ place
-        square = (q * q).sum(0).clamp_min(1e-12)
+        square = (q * q).sum(0).clamp_min_(1e-12)
         values = self.harmonics(square.sqrt(), place[2] * float(np.linalg.norm(self.domain.turn[2])))
-        rows = self.matrix.index_select(1, self._row(bundle, point))
+        parts = terms[:, 0] * values[0]
+        for n in range(1, len(values)):
+            parts.addcmul_(terms[:, n], values[n])
         total = torch.zeros_like(square)
-        for pair, part in zip(_pairs(len(self.components)), rows.unflatten(0, (-1, len(values))), strict=True):
+        for pair, part in zip(_pairs(len(self.components)), parts, strict=True):
             a, b = (self.components[c] for c in pair)
             along = q[a] * q[b] / square
-            total += (part * values).sum(0) * (1 - along if a == b else -along)
-        return torch.where(place[2].isfinite(), total.clamp_min_(0) * self.domain.fraction, 0.0)
+            total.addcmul_(part, 1 - along if a == b else -along)
+        return torch.where(place[2].isfinite(), total.clamp_min_(0).mul_(self.domain.fraction), 0.0)
 
 
 def layer_tables(solver: ModeSolver, values: ArrayLike, plane: Plane, tolerance: float = 0.0) -> list[LayerTable]:
@@ -328,12 +335,12 @@ def boson_amplitudes(modes: Modes) -> torch.Tensor:
     """Amplitude of each site in each mode without form factor or phases, (n_q, n_sites, n_modes, 3) complex64."""
     frames, _ = local_frames(modes.model)
     scale = torch.as_tensor([(s.spin / 2) ** 0.5 for s in modes.model.sites])
-    frames = (frames * scale[:, None]).to(torch.complex64)
+    frames = (frames * scale[:, None]).to(modes.u.device, torch.complex64)
     u, v = (x.conj().to(torch.complex64)[..., None] for x in (modes.u, modes.v))
     moved = u * frames[:, None] + v * frames[:, None].conj()
     if modes.channel is None:
         return moved
-    turns = torch.as_tensor(projections(modes.model)).to(torch.complex64)
+    turns = torch.as_tensor(projections(modes.model)).to(modes.u.device, torch.complex64)
     return torch.einsum("qnab,qinb->qina", turns[modes.channel], moved)
 
 
@@ -358,12 +365,12 @@ def _group_matrix(
     amplitudes: list[list[torch.Tensor]] = []
     for group in groups:
         own = [site for site, kind in enumerate(kinds) if kind == group]
-        left = torch.as_tensor(phases[:, own].T).to(torch.complex64)  # (sites, copies)
+        left = torch.as_tensor(phases[:, own].T).to(bosons.device, torch.complex64)  # (sites, copies)
         moved = (bosons[:, own, :, c].transpose(1, 2).reshape(-1, len(own)) for c in components)
         amplitudes.append([right @ left for right in moved])  # (zone and mode, copies)
     pairs = _pairs(len(components))
-    parts = torch.zeros(n_zone * n_modes, len(pairs), len(harmonics), len(phases))
-    trace = torch.zeros(n_zone * n_modes, len(phases))
+    parts = torch.zeros(n_zone * n_modes, len(pairs), len(harmonics), len(phases), device=bosons.device)
+    trace = torch.zeros(n_zone * n_modes, len(phases), device=bosons.device)
     for n, group in enumerate(groups):
         for m, other in list(enumerate(groups))[n:]:
             # both (g, h) and (h, g) are in the sum

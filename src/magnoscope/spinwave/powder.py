@@ -109,9 +109,7 @@ def powder_spectrum(
         If an argument has the wrong shape or sign, or a spectrum does not settle.
     """
     check_temperature(temperature)
-    q, edges = np.asarray(q, float), check_edges(energy_edges)
-    if q.ndim != 1 or not len(q) or not np.isfinite(q).all() or (q <= 0).any():
-        raise StudyError("|Q| of a powder must be a list of at least one positive finite number, in 1/Å")
+    q, edges = _check_lengths(q), check_edges(energy_edges)
     if not 0 < tolerance < 1:
         raise StudyError(f"the tolerance of a powder average is {tolerance:g}; it must lie between 0 and 1")
     require_minimum(solver, values)
@@ -128,6 +126,14 @@ def powder_spectrum(
             progress(number + 1, len(q))
     rows, changes, directions = (np.array(part) for part in zip(*found, strict=True))
     return PowderSpectrum(solver.model.name, q, edges, rows, changes, directions, temperature)
+
+
+def _check_lengths(q: ArrayLike) -> NDArray[np.float64]:
+    """Lengths of Q as (n_q,) 1/Å."""
+    q = np.asarray(q, float)
+    if q.ndim != 1 or not len(q) or not np.isfinite(q).all() or (q <= 0).any():
+        raise StudyError("|Q| of a powder must be a list of at least one positive finite number, in 1/Å")
+    return q
 
 
 def _settled(
