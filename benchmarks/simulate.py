@@ -1,16 +1,17 @@
 """CPU-seconds an image, where they go, and how far an image is from a converged one.
 
 usage: python benchmarks/simulate.py [--sets 10] [--repeats 3] [--stages] [--cost] [--tolerance 0.02] [--converged]
+       python benchmarks/simulate.py --sets 1 --hundredfold
        python benchmarks/simulate.py --plot docs/figures/convergence.png
 
 One thread. Prints, for each resolution method: seconds to prepare a study, CPU-seconds an image over random stable
 parameter sets of both models (the least of the repeats of each: other programs can only add), the floor, which is the
 diagonalisation alone, and the ratio to it. With --stages where the time goes; with --cost how it grows with points,
 sites and grid, and what modes that disperse along every direction cost; with --tolerance the cost of `simulate
---tolerance`; with --converged the relative L2 distance of the default image from one with a hundred times the spots (13
-times the fine points, five Gaussians in the pulse; for Monte Carlo also 16 draws a mode that keep a tenth of the
-covariance). Peak memory comes last. With --plot nothing but a figure of distances from an image with
-60 points a zone.
+--tolerance`; with --converged the relative L2 distance of the default image from one with 13 times the fine points (and
+five Gaussians in the pulse; with --draws also 16 draws a mode that keep a tenth of the covariance), and what the window
+about a spot adds to it; with --hundredfold from one with 100 times the fine points. Images per second on a GPU where
+there is one. Peak memory comes last. With --plot nothing but a figure of distances from an image with 60 points a zone.
 """
 
 import argparse
@@ -26,11 +27,14 @@ import torch
 
 from magnoscope.dataset.draws import candidates
 from magnoscope.machine import keep_memory
+from magnoscope.resolution import landing
 from magnoscope.simulate import Sampling, Simulator, converged
 from magnoscope.spinwave import is_stable
 from magnoscope.studies import load_study, parse_study
 
 METHODS = ("gaussian", "montecarlo", "none")
+WIDE = 4.0
+"""Standard deviations that a window about a spot reaches where it is to make no difference."""
 STAGES = {
     "solve": "diagonalisation (the floor)",
     "_group_matrix": "intensities summed over sites and modes",
@@ -38,9 +42,9 @@ STAGES = {
     "intensity": "S_perp with form factor at each point",
     "hidden": "l of each mode",
     "covariance": "resolution at each mode",
-    "cut": "shares of pixels",
-    "slices": "shares of slices",
-    "add": "into the image",
+    "components": "the pulse's parts",
+    "_add": "spots shared out to pixels and slices",
+    "cut": "of this, to pixels",
 }
 
 
@@ -83,7 +87,7 @@ def speed(study, arguments) -> None:
             flush=True,
         )
         if arguments.stages:
-            profile = cProfile.Profile()
+            profile = cProfile.Profile(time.process_time)
             profile.runcall(simulator.signal, name, values)
             found = {key[2]: row for key, row in pstats.Stats(profile).stats.items() if key[2] in STAGES}
             total = pstats.Stats(profile).total_tt
@@ -166,26 +170,63 @@ def cost_of_sites() -> None:
 
 
 def convergence(study, distances) -> None:
+    """Distances of default images from fine ones: 72 points a zone in place of 20, five Gaussians in the pulse."""
     name = study.classes[0]
-    reference = study.models[name].reference
-    gaussian = Simulator(study, "gaussian", Sampling(72)).signal(name, reference)
-    for points in (16, 20, 24, 32, 48):
-        image = Simulator(study, "gaussian", Sampling(points)).signal(name, reference)
-        print(f"gaussian, {points} points a zone: {shown(image, gaussian)}", flush=True)
-    pulse = Simulator(study, "montecarlo", Sampling(72, components=5)).signal(name, reference)
-    for points in (16, 20, 24, 32, 48):
-        image = Simulator(study, "montecarlo", Sampling(points)).signal(name, reference)
-        print(f"montecarlo, {points} points a zone: {shown(image, pulse)}", flush=True)
-    print("gaussian from montecarlo, both converged: " + shown(gaussian, pulse), flush=True)
+
+    def image(method: str, sampling: Sampling | None = None) -> np.ndarray:
+        return Simulator(study, method, sampling).signal(name, study.models[name].reference)
+
+    fine = {"gaussian": image("gaussian", Sampling(72)), "montecarlo": image("montecarlo", Sampling(72, components=5))}
+    for method, converged_image in fine.items():
+        for points in (20, 28, 40):
+            print(
+                f"{method}, {points} points a zone: {shown(image(method, Sampling(points)), converged_image)}",
+                flush=True,
+            )
+    print("gaussian from montecarlo, both converged: " + shown(*fine.values()), flush=True)
+    usual, landing.REACH = landing.REACH, WIDE
+    wide = image("gaussian", Sampling(72))
+    landing.REACH = usual
+    print(f"gaussian, converged, from one with windows of {WIDE:g} sigma: {shown(fine['gaussian'], wide)}")
+    print("gaussian, default, from that: " + shown(image("gaussian"), wide), flush=True)
     if distances:
-        drawn = Sampling(72, draws=16, smoothing=0.1, corrections=16)
-        true = Simulator(study, "montecarlo", drawn).signal(name, reference)
+        true = image("montecarlo", Sampling(72, draws=16, smoothing=0.1, corrections=16))
+        print("montecarlo, default, from one with draws: " + shown(image("montecarlo"), true))
+        print("its pulse alone, converged, from that: " + shown(fine["montecarlo"], true))
+        print("gaussian, converged, from that: " + shown(fine["gaussian"], true))
+
+
+def hundredfold(study) -> None:
+    """Distance of default images from those with 100 times the fine points, one run at a time."""
+    name = study.classes[0]
+    for run in study.runs:
+        alone = replace(study, runs=(run,))
+        for method, components in (("gaussian", 2), ("montecarlo", 5)):
+            default, fine, many = (
+                Simulator(alone, method, sampling).signal(name, study.models[name].reference)
+                for sampling in (Sampling(), Sampling(72, components=components), Sampling(200, components=components))
+            )
+            print(
+                f"Ei {run.ei:g}, {method}: default {relative(default, many):.4f}, 72 points a zone "
+                f"{relative(fine, many):.4f} from 200",
+                flush=True,
+            )
+
+
+def on_cuda(study, number: int) -> None:
+    """Images per second on a GPU, the way to the processor's memory included."""
+    for method in METHODS:
+        simulator = Simulator(study, method, device="cuda")
+        sets = stable_sets(simulator, number)
+        image = simulator.signal(*sets[0])  # the first one compiles
+        started = time.perf_counter()
+        for name, values in sets:
+            simulator.signal(name, values)
+        seconds = (time.perf_counter() - started) / number
+        away = relative(image, Simulator(study, method).signal(*sets[0]))
         print(
-            "montecarlo, default, from one with draws: "
-            + shown(Simulator(study, "montecarlo").signal(name, reference), true)
+            f"{method} on {torch.cuda.get_device_name()}: {1 / seconds:.1f} images a second, {away:.1e} from the CPU's"
         )
-        print("its pulse alone, converged, from that: " + shown(pulse, true))
-        print("gaussian, converged, from that: " + shown(gaussian, true))
 
 
 def plot(study, file: str) -> None:
@@ -217,6 +258,11 @@ def plot(study, file: str) -> None:
     figure.savefig(file, dpi=90)
 
 
+def relative(image: np.ndarray, fine: np.ndarray) -> float:
+    """Relative L2 distance."""
+    return float(np.linalg.norm(image - fine) / np.linalg.norm(fine))
+
+
 def shown(image: np.ndarray, fine: np.ndarray) -> str:
     """Relative L2 distance in all, and of each run."""
     square, size = (image - fine) ** 2, fine**2
@@ -232,6 +278,7 @@ def main() -> None:
     parser.add_argument("--cost", action="store_true")
     parser.add_argument("--tolerance", type=float)
     parser.add_argument("--converged", action="store_true")
+    parser.add_argument("--hundredfold", action="store_true", help="from 100 times the fine points (a quarter hour)")
     parser.add_argument("--draws", action="store_true", help="with --converged: also against draws (minutes)")
     parser.add_argument("--plot", metavar="PNG")
     arguments = parser.parse_args()
@@ -255,8 +302,10 @@ def main() -> None:
             )
     if arguments.converged:
         convergence(study, arguments.draws)
+    if arguments.hundredfold:
+        hundredfold(study)
     if torch.cuda.is_available():
-        print("a GPU is present; maps are simulated on the CPU (spinwave.ModeSolver alone takes a device)")
+        on_cuda(study, arguments.sets)
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB")
 
 

@@ -35,7 +35,7 @@ def test_goodenough_follows_the_measurement(scores):
 
 def test_goodenough_follows_it_better_than_dimer(scores):
     # the finding of G. E. Johnstone et al., Phys. Rev. Lett. 109, 237202 (2012)
-    assert scores["goodenough"] > scores["dimer"]
+    assert scores["goodenough"] >= scores["dimer"] + 0.02
 
 
 def test_published_simulation_reaches_its_own_score(shared_data):
