@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import zarr
 
-from magnoscope.dataset.build import write_chunk
+from magnoscope.dataset.chunks import encode, write
 from magnoscope.dataset.draws import Law
 from magnoscope.dataset.parts import Stack, load_part, open_set
 from magnoscope.dataset.store import Settings, create, open_store
@@ -135,12 +135,37 @@ def test_images_where_models_coincide(tmp_path: Path) -> None:
     exec(JOINED.read_text("utf-8").split("def mistake")[0], {"__file__": str(JOINED)}, held)
     text = held["JOINED"].replace("prior = [-5, -3]", "prior = [-5, -2]")
     study, law, path = parse_study(text), Law("overlap"), tmp_path / "set.zarr"
-    root = create(path, study, text, Settings(12, 3, law=law))
+    create(path, study, text, Settings(12, 3, law=law))
     job = Job(text, "study", study.physics_hash, "gaussian", 3, law)
     for number, name in enumerate(study.classes):
-        write_chunk(root[name], 3, number, range(12), make_chunk(job, number, range(12)))
+        for indices in (range(8), range(8, 12)):
+            write(path / name, encode(3, number, indices, make_chunk(job, number, indices)))
     part = load_part(open_set(path), study, "test")
     np.testing.assert_array_equal(part.targets, np.full((4, 2), 0.5))
+
+
+def test_encoded_chunks_are_what_zarr_writes(square: Study, square_file: Path, tmp_path: Path) -> None:
+    """Byte for byte, for a whole chunk and for the last of a set; what is all zero has no file."""
+    text = square_file.read_text("utf-8")
+    job, path = Job(text, str(square_file), square.physics_hash, "gaussian", 0), tmp_path / "set.zarr"
+    root = create(path, square, text, Settings(11))
+    for indices in (range(8), range(8, 11)):
+        chunk, where = make_chunk(job, 0, indices), slice(indices.start, indices.stop)
+        for array in ("images", "parameters", "rejected", "checksums"):
+            root[f"near/{array}"][where] = getattr(chunk, array)
+        root["near/seeds"][where] = [(0, 0, i) for i in indices]
+        root["near/done"][where] = True
+        files = encode(0, 0, indices, chunk)
+        assert list(files.contents)[-1] == f"done/c/{indices.start // 8}" and len(files.contents) == 6
+        for place, content in files.contents.items():
+            file = path / "near" / place
+            assert file.read_bytes() == content if file.exists() else content is None
+        assert files.contents[f"rejected/c/{indices.start // 8}"] is None
+        stale = path / "near" / f"rejected/c/{indices.start // 8}"
+        stale.parent.mkdir(exist_ok=True)
+        stale.write_bytes(b"of before")
+        write(path / "near", files)
+        assert not stale.exists() and not list(path.rglob("*.partial"))
 
 
 def test_float32_keeps_more(square: Study, square_file: Path) -> None:

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from magnoscope.dataset.coverage import detector_angles
+from magnoscope.dataset.coverage import CoverageLaw, detector_angles, random_coverage
 from magnoscope.dataset.noise import MEASUREMENT_LIKE, degrade
 from magnoscope.io.images import read_spectrum
 from magnoscope.plot import plot_spectrum
@@ -118,6 +118,19 @@ def test_scattering_angles_are_those_of_the_path(small) -> None:
     assert np.isfinite(angles).all()
     assert np.abs(angles[0]).min() > 5
     np.testing.assert_allclose(angles[1], 0, atol=1e-4)  # l = 0 lies in the horizontal plane
+
+
+def test_most_of_a_path_is_seen_whatever_is_missing(small) -> None:
+    """As of maps: four pixels in five on average, and never next to nothing."""
+    coverages = random_coverage(small, 200, 0)
+    share = coverages.float().flatten(1).mean(1).numpy()
+    assert 0.7 < share.mean() < 0.9 and np.quantile(share, 0.05) > 0.4 and (share == 1).any()
+    assert np.array_equal(coverages, random_coverage(small, 200, 0))
+    angles, bank = detector_angles(small)[0], CoverageLaw(stop=(0, 0), gaps=0, bank=1.0, complete=0.0)
+    for seen in random_coverage(small, 40, 1, bank).numpy():
+        if not seen.all():  # what a missing bank hides lies between two angles, and all of it is hidden
+            hidden = angles[~seen]
+            assert not ((angles[seen] > hidden.min()) & (angles[seen] < hidden.max())).any()
 
 
 MISTAKES = {

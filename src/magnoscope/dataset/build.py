@@ -15,11 +15,12 @@ from distributed import Client, KilledWorker, as_completed
 from ..errors import DataError, MagnoscopeError
 from ..study import Study
 from . import store
+from .chunks import Files, write
 from .cluster import connect, dashboard, dask_client
 from .draws import check_priors, drawn_classes
 from .lock import only_builder
 from .store import Settings
-from .tasks import Chunk, Job, run_task
+from .tasks import Job, run_task
 
 SECONDS_BETWEEN_REPORTS = 10.0
 FEWEST_IN_FLIGHT = 16
@@ -29,6 +30,9 @@ PATIENCE = 5.0
 """Seconds after which a wait for the scheduler is taken up anew."""
 LONGEST_WITHOUT_WORKERS = 60.0
 """Seconds without any worker after which a local cluster is given up: its processes are not started again."""
+
+LOOK = 0.05
+"""Seconds between two looks at whether a task has ended."""
 
 Report = Callable[[str], None]
 
@@ -58,18 +62,6 @@ def missing_chunks(root: zarr.Group, study: Study, classes: list[int]) -> list[t
     return chunks
 
 
-def write_chunk(group: zarr.Group, seed: int, class_index: int, indices: range, chunk: Chunk) -> None:
-    """Store one chunk of a class; it counts as done only when the rest of it is there."""
-    where = slice(indices.start, indices.stop)
-    held: Any = group
-    held["images"][where] = chunk.images
-    held["parameters"][where] = chunk.parameters
-    held["rejected"][where] = chunk.rejected
-    held["seeds"][where] = [(seed, class_index, i) for i in indices]
-    held["checksums"][where] = chunk.checksums
-    held["done"][where] = True
-
-
 @dataclass
 class Progress:
     """Counts of a build, and what it says of them.
@@ -94,7 +86,7 @@ class Progress:
         """Images that are in the store."""
         return self.before + sum(self.fresh.values())
 
-    def add(self, class_index: int, chunk: Chunk) -> None:
+    def add(self, class_index: int, chunk: Files) -> None:
         """Count a chunk that was written; report now and then, and at the end."""
         self.fresh[class_index] = self.fresh.get(class_index, 0) + len(chunk.rejected)
         self.rejected[class_index] = self.rejected.get(class_index, 0) + int(chunk.rejected.sum())
@@ -170,7 +162,7 @@ def build(
                 report(f"Dask dashboard: {dashboard(client)}")
                 progress.started = time.monotonic()
                 try:
-                    _collect(client, root, study, job, deque(todo), progress, path, lonely=scheduler is None)
+                    _collect(client, study, job, deque(todo), progress, path, lonely=scheduler is None)
                 except NoWorkers:
                     raise DataError(
                         f"no worker is left after {progress.done} of {progress.total} images: their processes ended "
@@ -182,7 +174,6 @@ def build(
 
 def _collect(
     client: Client,
-    root: zarr.Group,
     study: Study,
     job: Job,
     todo: deque[tuple[int, range]],
@@ -197,7 +188,7 @@ def _collect(
     safe = f"the images so far are safe in {path}"
     for class_index, indices, future in _finished(client, job, todo, lonely):
         try:
-            chunk = _patiently(client, lambda: future.result(timeout=PATIENCE), lonely)  # noqa: B023
+            files = _patiently(client, lambda: future.result(timeout=PATIENCE), lonely)  # noqa: B023
         except CancelledError:
             raise DataError(
                 f"the Dask scheduler at {client.scheduler.address if client.scheduler else 'that address'} went away "
@@ -214,16 +205,16 @@ def _collect(
                 f"a worker failed ({type(error).__name__}: {error}); {safe}, run the same command again with the same "
                 "version of magnoscope on every worker"
             ) from None
-        if isinstance(chunk, MagnoscopeError):
-            raise chunk
+        if isinstance(files, MagnoscopeError):
+            raise files
         try:
-            write_chunk(root[study.classes[class_index]], job.seed, class_index, indices, chunk)  # type: ignore[arg-type]
+            write(path / study.classes[class_index], files)
         except OSError as error:
             raise DataError(
                 f"{path} cannot be written after {progress.done} of {progress.total} images: "
                 f"{error.strerror or error}; {safe}, make room and run the same command again"
             ) from None
-        progress.add(class_index, chunk)
+        progress.add(class_index, files)
 
 
 class NoWorkers(Exception):
@@ -256,7 +247,7 @@ def _next(ended: Any) -> Any:
     while not ended.has_ready():
         if time.monotonic() > until:
             raise TimeoutError
-        time.sleep(0.01)
+        time.sleep(LOOK)
     return next(ended)
 
 

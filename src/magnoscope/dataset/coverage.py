@@ -74,14 +74,16 @@ def random_coverage(study: Study, number: int, seed: int, law: CoverageLaw | Non
 
     Each has a limit of angle, a beam stop, gaps between banks and now and then a bank missing, all fixed in angle, so
     that they fall on different wave vectors in every run and slice. Where a study asks for its instrument's own banks,
-    nothing is seen outside them.
+    nothing is seen outside them. A path is measured by turning the crystal; see :func:`_of_a_scan`.
     """
     law = law or CoverageLaw()
     angles = detector_angles(study)
     across, up = angles
+    if not isinstance(study.view, MapView):
+        return _of_a_scan(across, law, number, seed)
     reach = float(np.nanmax(np.abs(angles)))
     finite = np.isfinite(across)
-    if study.coverage and isinstance(study.view, MapView):
+    if study.coverage:
         finite &= np.stack([coverage(study, run) for run in range(len(study.runs))])
     rng = np.random.default_rng([seed, 77])
     out = np.empty((number, *study.shape), bool)
@@ -103,4 +105,25 @@ def random_coverage(study: Study, number: int, seed: int, law: CoverageLaw | Non
                 high = low + rng.uniform(0.1, 0.5, 2) * reach
                 seen &= ~((across > low[0]) & (across < high[0]) & (up > low[1]) & (up < high[1]))
         out[i] = seen
+    return torch.as_tensor(out)
+
+
+def _of_a_scan(across: NDArray[np.float32], law: CoverageLaw, number: int, seed: int) -> torch.Tensor:
+    """Coverages of a crystal that turns, from the horizontal angle at which each pixel is seen, degrees.
+
+    The view says itself how far detectors reach, so that there is no further limit. A pixel averages over heights, and
+    what is missing is missing at a horizontal angle: gaps, a bank and the beam stop, with the same sizes as for maps.
+    """
+    reach = float(np.nanmax(np.abs(across)))
+    rng = np.random.default_rng([seed, 78])
+    out = np.repeat(np.isfinite(across)[None], number, 0)
+    for seen in out:
+        if rng.uniform() <= law.complete:
+            continue
+        seen &= np.abs(across) > rng.uniform(*law.stop)
+        for _ in range(rng.integers(0, law.gaps + 1)):
+            seen &= ~(np.abs(across - rng.uniform(-reach, reach)) < rng.uniform(*law.gap))
+        if rng.uniform() < law.bank:
+            low = rng.uniform(-reach, 0.6 * reach)
+            seen &= ~((across > low) & (across < low + rng.uniform(0.1, 0.5) * reach))
     return torch.as_tensor(out)

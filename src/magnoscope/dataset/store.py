@@ -145,12 +145,17 @@ def _create_empty(path: Path, study: Study, settings: Settings, attributes: dict
         group, names = root.create_group(name), recorded(study, name, settings.law)
         group.attrs["parameters"] = list(names)
         n = settings.per_class if number in drawn else 0
-        add_array(group, "images", (n, *study.shape), settings.precision)
-        add_array(group, "parameters", (n, len(names)), "float64")
-        add_array(group, "rejected", (n,), "int32")
-        add_array(group, "seeds", (n, 3), "int64")
-        add_array(group, "checksums", (n,), "uint64")
-        add_array(group, "done", (n,), "bool")
+        add_arrays(group, n, study.shape, settings.precision, len(names))
+
+
+def add_arrays(group: zarr.Group, n: int, shape: tuple[int, ...], precision: Precision, parameters: int) -> None:
+    """The empty arrays of a class, with room for ``n`` images of a shape."""
+    add_array(group, "images", (n, *shape), precision)
+    add_array(group, "parameters", (n, parameters), "float64")
+    add_array(group, "rejected", (n,), "int32")
+    add_array(group, "seeds", (n, 3), "int64")
+    add_array(group, "checksums", (n,), "uint64")
+    add_array(group, "done", (n,), "bool")
 
 
 def add_array(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: str) -> Any:
@@ -175,7 +180,7 @@ def forget_chunk(path: Path, name: str, start: int) -> None:
 
 
 def sweep(path: Path) -> None:
-    """Remove what a killed build left half-written: Zarr writes a chunk beside its place and renames it."""
+    """Remove what a killed build left half-written: files are written beside their places and renamed."""
     for leftover in path.rglob("*.partial"):
         leftover.unlink(missing_ok=True)
 

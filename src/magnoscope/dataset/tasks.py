@@ -5,7 +5,6 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from .. import __version__
 from ..errors import DataError, MagnoscopeError
@@ -13,6 +12,7 @@ from ..machine import keep_memory
 from ..resolution.spread import Method
 from ..simulate import Simulator
 from ..studies import parse_study
+from .chunks import Chunk, Files, encode
 from .draws import UNIFORM, Law, simulate_draw
 from .store import Precision, checksum
 
@@ -37,16 +37,6 @@ class Job:
     law: Law = UNIFORM
     precision: Precision = "float16"
     version: str = __version__
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Consecutive images of one class, as they are stored."""
-
-    images: NDArray
-    parameters: NDArray[np.float64]
-    rejected: NDArray[np.int32]
-    checksums: NDArray[np.uint64]
 
 
 @lru_cache(maxsize=2)
@@ -94,9 +84,9 @@ def make_chunk(job: Job, class_index: int, indices: range) -> Chunk:
     return Chunk(images, np.stack(parameters), np.array(rejected, np.int32), np.array(sums, np.uint64))
 
 
-def run_task(job: Job, class_index: int, indices: range) -> Chunk | MagnoscopeError:
-    """A chunk; what a user can mend is returned, not raised: Dask would print the trace of each."""
+def run_task(job: Job, class_index: int, indices: range) -> Files | MagnoscopeError:
+    """The files of a chunk; what a user can mend is returned, not raised: Dask would print the trace of each."""
     try:
-        return make_chunk(job, class_index, indices)
+        return encode(job.seed, class_index, indices, make_chunk(job, class_index, indices))
     except MagnoscopeError as error:
         return error
