@@ -36,8 +36,8 @@ UNWATCHED = {
 }
 """Dask's processes watch themselves less often.
 
-By default they look at every task a hundred times a second, at their event loops fifty times, at the memory of workers ten
-times and at that of the machine twice, which takes some 4 per cent of a core in the process that builds and 2 in each worker.
+By default they look at every task a hundred times a second, at their event loops fifty times, at the memory of workers
+ten times and at that of the machine twice: some 4 per cent of a core in the process that builds and 2 in each worker.
 """
 
 
