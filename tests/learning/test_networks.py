@@ -106,6 +106,17 @@ def test_one_hot_pixel_does_not_set_the_scale():
     assert float(((a - b).abs() / (a + 0.1)).max()) < 0.05
 
 
+def test_a_path_goes_through_the_same_network_with_less_work():
+    network = toy_network()
+    inputs = torch.rand(3, 4, 3, 12, 1)
+    whole, flat = network._convolved(inputs), network._along_a_path(inputs)
+    torch.testing.assert_close(flat, whole)
+    weight = network.convolutions[2][0].weight
+    slopes = [torch.autograd.grad(m.square().sum(), weight, retain_graph=True)[0] for m in (whole, flat)]
+    torch.testing.assert_close(slopes[1], slopes[0])
+    assert weight.shape == (16, 16, 3, 3, 3) and slopes[0][..., 1].abs().max() > 0
+
+
 def test_training_learns_and_tells_the_test_part_apart(tmp_path):
     training = toy_training(tmp_path, epochs=12)
     training.run(lambda line: None)

@@ -70,7 +70,7 @@ def encode(seed: int, class_index: int, indices: range, chunk: Chunk) -> Files:
     }
     contents: dict[str, bytes | None] = {}
     with _ONE_AT_A_TIME:
-        held, arrays = _in_memory(images.shape[1:], str(images.dtype), chunk.parameters.shape[1])  # type: ignore[arg-type]
+        held, arrays = _in_memory(images.shape[1:], str(images.dtype), chunk.parameters.shape[1])
         for name, value in values.items():
             key = f"{name}/c/" + "/".join("0" * value.ndim)
             held.pop(key, None)
