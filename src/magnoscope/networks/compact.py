@@ -59,7 +59,7 @@ class CompactNetwork(SpectrumNetwork):
         return self.convolutions(inputs.contiguous(memory_format=LAYOUT))
 
     def _along_a_path(self, inputs: torch.Tensor) -> torch.Tensor:
-        """The same where axis 1 has one pixel, in a third of the time: all but the middle of a kernel would see zeros."""
+        """The same where axis 1 has one pixel, in a third of the time: the outer parts of kernels would see zeros."""
         maps = inputs[..., 0]
         for convolution, norm, activation in self.convolutions:  # type: ignore[misc]
             kernel, stride = convolution.weight[..., 1], convolution.stride[:2]
