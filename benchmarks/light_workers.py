@@ -46,7 +46,8 @@ def keep(files: Files, path: Path) -> None:
     """Write an encoded chunk where light workers find it."""
     names = {place.split("/")[0]: place.count("/") for place in files.contents}
     contents = {f"content/{p.split('/')[0]}": np.frombuffer(c or b"", np.uint8) for p, c in files.contents.items()}
-    np.savez(path, rejected=files.rejected, names=np.frombuffer(json.dumps(names).encode(), np.uint8), **contents)
+    arrays = {"rejected": files.rejected, "names": np.frombuffer(json.dumps(names).encode(), np.uint8)} | contents
+    np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
 def kept(path: str) -> tuple[dict[str, bytes], dict[str, int], np.ndarray]:

@@ -61,7 +61,7 @@ class CompactNetwork(SpectrumNetwork):
     def _along_a_path(self, inputs: torch.Tensor) -> torch.Tensor:
         """The same where axis 1 has one pixel, in a third of the time: the outer parts of kernels would see zeros."""
         maps = inputs[..., 0]
-        for convolution, norm, activation in self.convolutions:  # type: ignore[misc]
+        for convolution, norm, activation in self.convolutions:
             kernel, stride = convolution.weight[..., 1], convolution.stride[:2]
             maps = activation(norm(functional.conv2d(maps, kernel, stride=stride, padding=1)))
         return maps[..., None]
