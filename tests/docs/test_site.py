@@ -18,3 +18,13 @@ def test_site_builds_without_a_warning(tmp_path: Path) -> None:
     commands = (tmp_path / "site" / "commands.html").read_text("utf-8")
     assert "magnoscope dataset build" in commands and "--resolution" in commands
     assert "magnoscope.verdict.Verdict" in (tmp_path / "site" / "api.html").read_text("utf-8")
+
+
+FIGURES = sorted([*(ROOT / "docs").rglob("*.png"), *(ROOT / "notebooks").rglob("*.png")])
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda path: path.name)
+def test_figures_are_whole(figure: Path) -> None:
+    """A PNG file begins with its signature and ends with its last chunk, IEND; one was once committed cut off."""
+    content = figure.read_bytes()
+    assert content.startswith(b"\x89PNG\r\n\x1a\n") and content.endswith(b"IEND\xaeB`\x82")
