@@ -17,6 +17,8 @@ import pytest
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 PATIENCE_MS = 1000 * int(os.environ.get("MAGNOSCOPE_PATIENCE", 120))
 """How long to wait for anything on a page: machines that run tests may be busy with other things."""
+POLLING_MS = 200
+"""Between two looks: a look at every frame would have the page drawn all the time, on the server's processor."""
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -134,6 +136,7 @@ class Visitor:
                 let model; try {{ model = d.get_model_by_name(name) }} catch {{ return false }}
                 if (model) return ({condition}) }} return false }}""",
             arg=name,
+            polling=POLLING_MS,
         )
 
     def shot(self, name: str) -> None:
