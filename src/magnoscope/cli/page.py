@@ -1,5 +1,7 @@
 """The web page."""
 
+import os
+import sys
 import webbrowser
 from pathlib import Path
 from typing import Annotated
@@ -60,3 +62,5 @@ def page(
             webbrowser.open(where)
 
     serve(server, service, started)
+    sys.stdout.flush()
+    os._exit(0)  # a thread that explains a spectrum cannot be interrupted, and nobody waits for it any more
