@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from magnoscope.io.images import read_spectrum
 from magnoscope.studies import shipped
@@ -237,6 +238,13 @@ def test_resolution_out_of_reach(
 
 
 # ---- simulation ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_simulate_without_the_device_asked_for(refuse: Refuse, square_file: Path, tmp_path: Path) -> None:
+    told = refuse("simulate", square_file, "far", "-o", tmp_path / "a.npy", "--device", "cuda")
+    assert "there is no CUDA device on this machine; leave --device out" in told
+    assert not list(tmp_path.iterdir())
 
 
 def test_simulate_both_formats(run, square: Study, square_file: Path, tmp_path: Path) -> None:
