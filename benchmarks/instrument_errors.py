@@ -3,7 +3,7 @@
 usage: python benchmarks/instrument_errors.py STUDY MODEL [-n N] [--counts MEAN] [--seed N] [--without]
 
 Each of N simulations is made with parameters drawn around the reference (a tenth of each prior's width), with an energy
-zero and a moderator width of its own in each run and one mosaic, all drawn from the priors that
+zero and a moderator width of its own in each run, one mosaic and one width of modes, all drawn from the priors that
 magnoscope.estimate.instrument_errors states, and counted. It is fitted twice, from the truth: with the instrument as
 stated, and with its errors as nuisances. Printed for each parameter: mean and root mean square of what is wrong, in
 widths of the prior; shares of the 68 and 90 % intervals that hold the truth, with the standard deviation that so many
@@ -28,8 +28,9 @@ def faulty(study: Study, model: str, values: np.ndarray, rng: np.random.Generato
     """A simulation of which every run has errors of its own."""
     amounts = np.stack([rng.standard_normal(len(study.runs) if k.each_run else 1) * np.ones(len(study.runs))
                         for k in KINDS])  # fmt: skip
-    amounts[-1] = abs(amounts[-1])
     low, high = np.array([k.bounds for k in KINDS]).T
+    # what is never negative is drawn from half of a normal distribution
+    amounts[low == 0] = abs(amounts[low == 0])
     return RunByRun(study, np.clip(amounts, low[:, None], high[:, None])).signal(model, values)
 
 
