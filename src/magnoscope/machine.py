@@ -45,7 +45,7 @@ def on_device(thing: Thing, device: torch.device) -> Thing:
     if isinstance(thing, torch.Tensor):
         return thing.to(device)  # type: ignore[return-value]
     if isinstance(thing, (list, tuple)) and any(isinstance(part, torch.Tensor) or is_dataclass(part) for part in thing):
-        return type(thing)(on_device(part, device) for part in thing)  # type: ignore[call-arg,return-value]
+        return type(thing)(on_device(part, device) for part in thing)
     if is_dataclass(thing) and not isinstance(thing, type):
         return replace(thing, **{f.name: on_device(getattr(thing, f.name), device) for f in fields(thing)})
     return thing
