@@ -9,6 +9,7 @@ import panel as pn
 from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher, Rule
 from tornado.web import RequestHandler
+from tornado.websocket import WebSocketClosedError
 
 from ..errors import MagnoscopeError
 from .page import page_of
@@ -40,6 +41,11 @@ class Refusal(RequestHandler):
         self.finish("this server does not answer to that name; start it with --allow-origin NAME:PORT\n")
 
 
+def _no_departure(record: logging.LogRecord) -> bool:
+    """Whether a record tells of more than that a user went while something was on its way to them."""
+    return not (record.exc_info and isinstance(record.exc_info[1], WebSocketClosedError))
+
+
 def make_server(service: Service, port: int = 0, host: str = "127.0.0.1", origins: Collection[str] = ()) -> Any:
     """A server of a study's page, not yet started.
 
@@ -60,6 +66,7 @@ def make_server(service: Service, port: int = 0, host: str = "127.0.0.1", origin
     """
     logging.getLogger("bokeh").setLevel(logging.ERROR)
     logging.getLogger("tornado").setLevel(logging.ERROR)
+    logging.getLogger("asyncio").addFilter(_no_departure)
     pn.extension("filedropper")
     pn.config.disconnect_notification = "The server has stopped; start it again and load this page anew."
 
