@@ -179,3 +179,15 @@ def test_from_study_to_verdict(run: Run, small_file, small, tmp_path: Path) -> N
     assert found["scores"].keys() == {"dm", "kitaev"}
     assert found["matches"]["kitaev"]["chi_square"] < found["matches"]["dm"]["chi_square"]
     assert figure.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("model", ["dm", "kitaev"])
+def test_the_second_study_is_classified_out_of_the_box(run: Run, model: str, tmp_path: Path) -> None:
+    """With the weights that ship, on a simulation that has noise, a background and gaps, at the published couplings."""
+    image = tmp_path / "image.h5"
+    run("simulate", "cri3", model, "--degrade", "all", "--seed", 11, "-o", image, "--json").json  # noqa: B018
+    found = run("classify", image, "--study", "cri3", "--json").json
+    assert found["label"] == found["nearest"] == model and found["in_distribution"] and found["warning"] is None
+    assert found["scores"][model] >= 0.8 and found["probabilities"][model] >= 0.9
+    (other,) = found["scores"].keys() - {model}
+    assert found["scores"][other] <= 0.3
