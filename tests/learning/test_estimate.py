@@ -152,7 +152,9 @@ def test_scale_and_noise_are_those_of_the_spectrum_before_it_was_clipped(simulat
     lit = [n for n, t in enumerate(likelihoods[0].tiles) if t < 3]  # higher slices hold next to nothing
     scale = right.scale[lit]
     assert np.all(abs(found.scale[lit] - scale) < 0.1 * scale)
-    assert np.all(naive.scale[lit] < 0.93 * scale)
+    # taken for measurements, zeros make the scale too small, the more of them the more
+    assert np.all(naive.scale[lit] < scale) and np.mean(naive.scale[lit] / scale) < 0.93
+    assert np.all(abs(found.scale[lit] - scale) < 0.5 * abs(naive.scale[lit] - scale))
     noise = np.sqrt(found.mean_square - likelihoods[1].floor), np.sqrt(right.mean_square - likelihoods[0].floor)
     assert np.allclose(*(each[lit] for each in noise), rtol=0.12)
 
