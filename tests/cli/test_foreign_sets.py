@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from magnoscope.dataset import store
-from magnoscope.dataset.build import missing_chunks, write_chunk
+from magnoscope.dataset.build import missing_chunks
+from magnoscope.dataset.chunks import encode, write
 from magnoscope.dataset.draws import Law, drawn_classes
 from magnoscope.dataset.parts import FOREIGN, identity_of, load_part, open_set
 from magnoscope.dataset.tasks import Job, make_chunk
@@ -25,7 +26,7 @@ def built(study: Study, file: Path, path: Path, law: Law) -> Path:
     root = store.create(path, study, file.read_text("utf-8"), settings)
     job = Job(file.read_text("utf-8"), str(file), study.physics_hash, "gaussian", 3, law)
     for number, indices in missing_chunks(root, study, drawn_classes(study, law)):
-        write_chunk(root[study.classes[number]], 3, number, indices, make_chunk(job, number, indices))
+        write(path / study.classes[number], encode(3, number, indices, make_chunk(job, number, indices)))
     return path
 
 
