@@ -76,13 +76,7 @@ def train(
     """Train a network, calibrate it on held-back simulations and score it on others; go on if interrupted."""
     recipe = _recipe(kind)
     width = width or recipe.width
-    if width % 16:
-        raise StudyError(f"--width {width} is not a multiple of 16")
-    if kind == INFERENCE and shared is not None:
-        raise StudyError("a posterior is trained on draws of the prior alone, which --shared would change")
-    if foreign is not None and (recipe.task is not Classification or not recipe.config.foreign):
-        taught = ", ".join(n for n, k in KINDS.items() if k.task is Classification and k.config.foreign)
-        raise StudyError(f"no foreign inputs are shown to a {kind} in training; --foreign is for {taught}")
+    _refuse(kind, width, shared, foreign)
     writable(output, ".safetensors")
     found, commit = study_of(dataset, study), _commit()
     source = open_set(dataset)
@@ -117,6 +111,17 @@ def train(
         print_json(card)
     else:
         print(json.dumps(card["scores"], indent=2))
+
+
+def _refuse(kind: str, width: int, shared: Path | None, foreign: Path | None) -> None:
+    """Refuse what a kind of network has no room for."""
+    if width % 16:
+        raise StudyError(f"--width {width} is not a multiple of 16")
+    if kind == INFERENCE and shared is not None:
+        raise StudyError("a posterior is trained on draws of the prior alone, which --shared would change")
+    taught = [name for name, other in KINDS.items() if other.task is Classification and other.config.foreign]
+    if foreign is not None and kind not in taught:
+        raise StudyError(f"no foreign inputs are shown to a {kind} in training; --foreign is for {', '.join(taught)}")
 
 
 def _parts(source: zarr.Group | Exported, study: Study, shared: Path | None, foreign: Path | None) -> dict[str, Part]:

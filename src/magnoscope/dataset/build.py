@@ -158,18 +158,30 @@ def build(
             job = Job(
                 text, where, study.physics_hash, settings.resolution, settings.seed, settings.law, settings.precision
             )
-            with dask_client(min(workers, len(todo)), scheduler) as client:
-                report(f"Dask dashboard: {dashboard(client)}")
-                progress.started = time.monotonic()
-                try:
-                    _collect(client, study, job, deque(todo), progress, path, lonely=scheduler is None)
-                except NoWorkers:
-                    raise DataError(
-                        f"no worker is left after {progress.done} of {progress.total} images: their processes ended "
-                        f"and could not be started again; the images so far are safe in {path}, run the same command "
-                        "again"
-                    ) from None
+            _simulate(study, job, todo, progress, path, workers, scheduler)
     return root
+
+
+def _simulate(
+    study: Study,
+    job: Job,
+    todo: list[tuple[int, range]],
+    progress: Progress,
+    path: Path,
+    workers: int,
+    scheduler: str | None,
+) -> None:
+    """Simulate and store what is missing, on a local cluster or on that of a scheduler."""
+    with dask_client(min(workers, len(todo)), scheduler) as client:
+        progress.report(f"Dask dashboard: {dashboard(client)}")
+        progress.started = time.monotonic()
+        try:
+            _collect(client, study, job, deque(todo), progress, path, lonely=scheduler is None)
+        except NoWorkers:
+            raise DataError(
+                f"no worker is left after {progress.done} of {progress.total} images: their processes ended and could "
+                f"not be started again; the images so far are safe in {path}, run the same command again"
+            ) from None
 
 
 def _collect(

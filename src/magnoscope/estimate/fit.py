@@ -146,9 +146,7 @@ def fit(
     best = _search(smooth, sharp, coarse, prior, starts, report)
     report(f"{model}: log-likelihood {best.total:.1f} with coarse simulations")
     if as_stated:
-        fine = _Counted(simulators.fine, model)
-        target, near, changed = Target(sharp, fine, prior), coarse, 0
-        best = target.look(best.values) or best
+        target, best, near, changed = *_stated(sharp, simulators, model, best), coarse, 0
     else:
         target, best, near, changed = _with_errors(sharp, simulators, model, best, report)
     best, about = _finish(target, best)
@@ -236,6 +234,12 @@ def _search(
     target = replace(target, likelihood=sharp)
     found = [target.descend(target.seen(p.values, p.sizes, p.signal), STEPS) for p in points[:LAST]]
     return max(found, key=lambda p: p.total)
+
+
+def _stated(likelihood: TileLikelihood, simulators: Simulators, model: str, best: Point) -> tuple[Target, Point]:
+    """What is fitted with the instrument as the study states it, and the best point so far by default simulations."""
+    target = Target(likelihood, _Counted(simulators.fine, model), simulators.study.model(model).prior)
+    return target, target.look(best.values) or best
 
 
 def _with_errors(
