@@ -12,7 +12,7 @@ import zarr
 
 from magnoscope.dataset.chunks import encode, write
 from magnoscope.dataset.draws import Law
-from magnoscope.dataset.parts import Stack, load_part, open_set
+from magnoscope.dataset.parts import Stack, identity_of, load_part, open_set
 from magnoscope.dataset.store import Settings, create, open_store
 from magnoscope.dataset.tasks import Job, make_chunk
 from magnoscope.errors import DataError
@@ -20,6 +20,7 @@ from magnoscope.studies import parse_study
 from magnoscope.study import Study
 
 Refuse = Callable[..., str]
+SQUARE = Path(__file__).with_name("square.toml")
 JOINED = Path(__file__).parents[1] / "studies" / "test_overlaps.py"
 
 
@@ -85,6 +86,22 @@ def test_training_reads_an_export_by_memory_map(run, refuse: Refuse, copy: Path,
     assert card["coverage"]["gaps"] > 0
     (path / "near.images.npy").write_bytes((path / "near.images.npy").read_bytes()[:-100])
     assert "is damaged in class near" in refuse(*words)
+
+
+def test_export_of_the_first_images_is_the_smaller_set(run, refuse: Refuse, training_set: Path, tmp_path: Path) -> None:
+    """Image i of a class depends on its number alone, so that the first ten are what a build of ten makes."""
+    small = tmp_path / "small"
+    assert run("dataset", "export", training_set, "-n", 10, "-o", small, "--json").json["images"]["far"] == 10
+    built = tmp_path / "built.zarr"
+    words = ["dataset", "build", SQUARE, "-n", 10, "--seed", 3, "--workers", 1, "-o", built]
+    run(*words)
+    assert identity_of(small) == identity_of(built)
+    for name in ("near", "far"):
+        for array in ("images", "parameters", "seeds"):
+            stored = np.asarray(zarr.open_group(str(built), mode="r")[f"{name}/{array}"])
+            np.testing.assert_array_equal(np.load(small / f"{name}.{array}.npy"), stored)
+    message = refuse("dataset", "export", training_set, "-n", 13, "-o", tmp_path / "more")
+    assert "has 12 images of each class, not 13" in message
 
 
 def test_export_of_an_unfinished_set(refuse: Refuse, copy: Path, tmp_path: Path) -> None:

@@ -313,6 +313,9 @@ def export_command(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="An .h5 file, or a folder of .npy files that `train` maps.")
     ],
+    per_class: Annotated[
+        int | None, typer.Option("-n", "--per-class", min=1, help="The first so many of each class; else all.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a finished training set as HDF5, or as .npy files that are read by memory map."""
@@ -322,8 +325,9 @@ def export_command(
     if output.suffix not in ("", ".h5", ".hdf5"):
         raise DataError(f"{output} must end in .h5 or .hdf5, or in nothing for a folder of .npy files")
     writable(output)
-    export_set(root, output, say)
+    export_set(root, output, say, per_class)
     if as_json:
-        print_json({"file": str(output), "images": {c: root[f"{c}/images"].shape[0] for c in root.attrs["classes"]}})  # type: ignore[union-attr]
+        held = {name: root[f"{name}/images"].shape[0] for name in root.attrs["classes"]}  # type: ignore[union-attr]
+        print_json({"file": str(output), "images": {c: min(n, per_class or n) for c, n in held.items()}})
         return
     print(output)
