@@ -10,7 +10,7 @@ import pytest
 from magnoscope.cleaning import Cleaner, save_cleaner
 from magnoscope.errors import StudyError
 from magnoscope.networks.kinds import untrained
-from magnoscope.reproduce.cleaning import cleaners_of, cleaning_rows
+from magnoscope.reproduce.cleaning import cleaned_by, cleaners_of, cleaning_rows
 from magnoscope.reproduce.coarse import aliasing, edge_shifts
 from magnoscope.reproduce.figures import parameter_table, plot_models
 from magnoscope.reproduce.published import published
@@ -40,7 +40,8 @@ def test_other_studies_have_none(pcsmo):
 
 def test_missing_weights_leave_a_gap_and_the_command_that_fills_it(pcsmo, tmp_path):
     numbers = published(pcsmo)
-    rows = network_rows(pcsmo, numbers, trained(pcsmo, numbers, tmp_path), None)
+    nets = [net for net in trained(pcsmo, numbers, tmp_path) if net.path.parent == tmp_path]
+    rows = network_rows(pcsmo, numbers, nets, None)
     assert rows and all(row.ours == "" for row in rows)
     dense = next(row for row in rows if row.what == "dense on gaussian-coarse: measurement")
     assert dense.published == "goodenough 0.001, dimer 0.999"
@@ -57,6 +58,19 @@ def test_weights_of_the_folder_are_told_by_their_cards(pcsmo, tmp_path):
     nets = trained(pcsmo, replace(published(pcsmo), accurate=card["training_set"]["resolution"]), tmp_path)
     found = {(net.kind, net.path) for net in nets if net.weights is not None}
     assert found == {(card["kind"], path)}
+
+
+def test_weights_that_ship_fill_what_the_folder_lacks(pcsmo, tmp_path):
+    nets = trained(pcsmo, published(pcsmo), tmp_path)
+    assert {net.path for net in nets if net.weights is not None} == {shipped_weights(pcsmo)}
+    assert cleaners_of(pcsmo, tmp_path).keys() == {"cleaner"}
+
+
+def test_what_the_folder_has_beyond_the_published_comes_last(pcsmo, tmp_path):
+    numbers = published(pcsmo)
+    (tmp_path / "any.safetensors").write_bytes(shipped_weights(pcsmo).read_bytes())
+    nets = trained(pcsmo, replace(numbers, accurate="gaussian"), tmp_path)
+    assert nets[-1].kind == "compact" and nets[-1].resolution == "montecarlo" and nets[-1].weights is not None
 
 
 def test_a_band_that_is_a_slice_lower_has_its_top_a_slice_lower(pcsmo):
@@ -94,9 +108,11 @@ def test_cleaning_is_shown_and_what_is_missing_says_how_to_make_it(tmp_path):
     assert cleaners.keys() == {"cleaner"}
     values = np.random.default_rng(0).gamma(2.0, size=study.shape)
     measured = Spectrum(study, values, np.ones(study.shape, bool))
-    rows, figure = cleaning_rows(study, [], cleaners, measured, "somewhere")
+    cleaned = cleaned_by(cleaners, measured)
+    assert cleaned["cleaner"].signal.shape == study.shape and cleaned_by(cleaners, None) == {}
+    rows, figure = cleaning_rows(study, [], cleaners, measured, cleaned, "somewhere")
     missing, found = rows
     assert missing.ours == "" and "magnoscope train autoencoder-published square-montecarlo.zarr" in missing.how
     assert "raw" in found.ours and found.how == "8 tiles" and figure is not None
-    assert cleaning_rows(study, [], cleaners, None, "somewhere") == ([], None)
+    assert cleaning_rows(study, [], cleaners, None, {}, "somewhere") == ([], None)
     assert all(net.weights is None for net in trained(study, published(load_study("pcsmo")), tmp_path))

@@ -13,7 +13,7 @@ from ..errors import DataError, MagnoscopeError
 from ..fetch import find_measurement
 from ..io.images import read_spectrum
 from ..plot import save_figure
-from ..reproduce.cleaning import cleaners_of, cleaning_rows
+from ..reproduce.cleaning import cleaned_by, cleaners_of, cleaning_rows
 from ..reproduce.figures import parameter_table, plot_curves, plot_edges, plot_histogram, plot_images, plot_models
 from ..reproduce.published import Published, published
 from ..reproduce.rows import (
@@ -43,7 +43,8 @@ def reproduce(
         Path | None, typer.Option("--weights-folder", help="Folder of weights that `train` wrote, of any kinds.")
     ] = None,
     dataset: Annotated[
-        Path | None, typer.Option("--dataset", help="Training set of the DUQ weights, for the histogram of K.")
+        list[Path] | None,
+        typer.Option("--dataset", help="Training set of DUQ weights, for the histogram of K; may be given again."),
     ] = None,
     points: Annotated[str, typer.Option("--points", help="Grids of the coarse Gaussian, with commas.")] = "60,80,100",
     study: StudyOption = None,
@@ -61,9 +62,11 @@ def reproduce(
     measured = None if path is None else read_spectrum(path, found)
     output.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    rows, figures = _stages(found, numbers, nets, measured, grids, dataset)
+    cleaners = cleaners_of(found, folder)
+    cleaned = cleaned_by(cleaners, measured)
+    rows, figures = _stages(found, numbers, nets, measured, cleaned, grids, dataset or [])
     _say("cleaning and evidence")
-    more, figure = cleaning_rows(found, nets, cleaners_of(found, folder), measured, numbers.important)
+    more, figure = cleaning_rows(found, nets, cleaners, measured, cleaned, numbers.important)
     rows += more
     if figure is not None:
         figures["figure-7"] = figure
@@ -96,9 +99,14 @@ def _say(line: str) -> None:
 
 
 def _stages(
-    study: Study, numbers: Published, nets: list[Trained], measured: Spectrum | None, grids: list[int],
-    dataset: Path | None,
-) -> tuple[list[Row], dict[str, Figure]]:  # fmt: skip
+    study: Study,
+    numbers: Published,
+    nets: list[Trained],
+    measured: Spectrum | None,
+    cleaned: dict[str, Spectrum],
+    grids: list[int],
+    datasets: list[Path],
+) -> tuple[list[Row], dict[str, Figure]]:
     """All rows and figures, in the order of the publication."""
     model = study.classes[0]
     _say("simulating")
@@ -113,14 +121,14 @@ def _stages(
     rows = cost_rows(numbers, times) + coarse
     figures["band-edges"] = plot_edges(shifts)
     _say("networks")
-    rows += network_rows(study, numbers, nets, measured)
+    rows += network_rows(study, numbers, nets, measured, cleaned)
     some = any(net.weights is not None for net in nets)
     rows += franken_rows(study, numbers, nets, franken_images(study, numbers.accurate) if some else None)
     curves = curves_of(nets)
     if curves:
         figures["training"] = plot_curves(curves)
     for net in nets:
-        found = histogram_of(net, study, dataset)
+        found = histogram_of(net, study, datasets)
         if found:
             figures[f"figure-5-{net.kind}-{net.resolution}"] = plot_histogram(found, f"{net.kind} on {net.resolution}")
     return rows, figures

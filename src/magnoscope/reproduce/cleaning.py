@@ -1,11 +1,12 @@
 """Cleaning and evidence (figure 7): the published autoencoder and map beside ours, and the slice that counts most."""
 
+import contextlib
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ..cleaning import Cleaner, held_out, load_cleaner
-from ..errors import MagnoscopeError
+from ..cleaning import Cleaner, held_out, load_cleaner, shipped_cleaner
+from ..errors import MagnoscopeError, WeightsError
 from ..explain import Explanation, explain
 from ..networks.files import read_file
 from ..networks.kinds import KINDS
@@ -22,7 +23,7 @@ METHODS = {"pooled": ("gradcam", PUBLISHED_CLEANER), "compact": ("shapley", None
 
 
 def cleaners_of(study: Study, folder: Path | None) -> dict[str, Cleaner]:
-    """By kind, the first cleaner of each in a folder of weights.
+    """By kind, the first cleaner of each in a folder of weights; that which ships, if the folder has none of its kind.
 
     Raises
     ------
@@ -30,7 +31,10 @@ def cleaners_of(study: Study, folder: Path | None) -> dict[str, Cleaner]:
         If a file of the folder cannot be read.
     """
     found: dict[str, Cleaner] = {}
-    for path in sorted(folder.glob("*.safetensors")) if folder is not None else ():
+    paths = sorted(folder.glob("*.safetensors")) if folder is not None else []
+    with contextlib.suppress(WeightsError):
+        paths.append(shipped_cleaner(study))
+    for path in paths:
         kind = str(read_file(path, study)[2].get("kind"))
         if kind in KINDS and KINDS[kind].cleans:
             found.setdefault(kind, load_cleaner(path, study)[0])
@@ -45,25 +49,36 @@ def _place(explanation: Explanation) -> str:
     return f"Ei {best['ei_meV']:g} meV, {low:.1f} to {high:.1f} meV ({best['share']:.0%})"
 
 
+def cleaned_by(cleaners: dict[str, Cleaner], measured: Spectrum | None) -> dict[str, Spectrum]:
+    """What each cleaner makes of the measurement."""
+    return {} if measured is None else {kind: cleaner(measured) for kind, cleaner in cleaners.items()}
+
+
 def cleaning_rows(
-    study: Study, nets: list[Trained], cleaners: dict[str, Cleaner], measured: Spectrum | None, published: str
+    study: Study,
+    nets: list[Trained],
+    cleaners: dict[str, Cleaner],
+    measured: Spectrum | None,
+    cleaned: dict[str, Spectrum],
+    published: str,
 ) -> tuple[list[Row], Figure | None]:
     """Rows and figure; what is missing says how to make it.
 
     Parameters
     ----------
+    cleaned : dict
+        Of :func:`cleaned_by`.
     published : str
         The slice that the publication names.
     """
     if measured is None:
         return [], None
-    rows, cleaned, told = [], {}, {}
+    rows, told = [], {}
     for kind in (PUBLISHED_CLEANER, OUR_CLEANER):
         if kind not in cleaners:
             how = f"magnoscope train {kind} {study.name}-montecarlo.zarr -o {kind}.safetensors"
             rows.append(Row(f"cleaning: {kind}", "", "", how))
             continue
-        cleaned[kind] = cleaners[kind](measured)
         halves = held_out(cleaners[kind], measured)
         if halves is not None:
             said = f"{halves.cleaned:.3f}, raw {halves.raw:.3f}"

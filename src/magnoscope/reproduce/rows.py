@@ -1,7 +1,9 @@
 """The table: what was published, what we find, and how; a number that is missing says the command that makes it."""
 
+import contextlib
 import csv
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..dataset.noise import CLEAN
 from ..dataset.parts import Part, identity_of, load_part, open_set
-from ..errors import MagnoscopeError
+from ..errors import MagnoscopeError, WeightsError
 from ..networks.files import read_file
 from ..networks.training import evaluate
 from ..resolution.spread import Method
@@ -22,7 +24,7 @@ from ..study import Study
 from ..trust.families import stitched
 from ..trust.other_magnets import draw, other_materials
 from ..trust.signals import run_network, signal_values
-from ..trust.weights import Weights, load_weights
+from ..trust.weights import Weights, load_weights, shipped_weights
 from .coarse import EdgeShift, aliasing, coarse_images, edge_shifts
 from .published import Published
 
@@ -67,7 +69,9 @@ def _scores(values: Any) -> str:
 
 
 def trained(study: Study, numbers: Published, folder: Path | None) -> list[Trained]:
-    """For each published network, and the compact one on the accurate method, the weights of the folder.
+    """For each published network, and ours on the accurate method, the weights of the folder, or those that ship.
+
+    What else the folder holds comes last: a network on a third resolution method, say.
 
     Raises
     ------
@@ -75,7 +79,10 @@ def trained(study: Study, numbers: Published, folder: Path | None) -> list[Train
         If a file of the folder cannot be read.
     """
     found: dict[tuple[str, str], tuple[Path, Weights]] = {}
-    for path in sorted(folder.glob("*.safetensors")) if folder is not None else ():
+    paths = sorted(folder.glob("*.safetensors")) if folder is not None else []
+    with contextlib.suppress(WeightsError):
+        paths.append(shipped_weights(study))
+    for path in paths:
         if "calibration" not in read_file(path, study)[1]:  # a cleaner or a posterior tells no models apart
             continue
         loaded, _ = load_weights(path, study)
@@ -84,6 +91,7 @@ def trained(study: Study, numbers: Published, folder: Path | None) -> list[Train
     wanted = [(kind, method) for kind, methods in numbers.networks.items() for method in methods]
     for kind in ("duq", "compact", "additive"):
         wanted.append((kind, numbers.accurate))
+    wanted += [key for key in found if key not in wanted]
     out = []
     for kind, method in wanted:
         missing = (folder or Path("weights")) / f"{kind}-{method}.safetensors"
@@ -156,8 +164,14 @@ def coarse_rows(
     return rows, shifts, seconds
 
 
-def network_rows(study: Study, numbers: Published, nets: list[Trained], measured: Spectrum | None) -> list[Row]:
-    """Accuracy, and what each network says of the measurement."""
+def network_rows(
+    study: Study,
+    numbers: Published,
+    nets: list[Trained],
+    measured: Spectrum | None,
+    cleaned: Mapping[str, Spectrum] | None = None,
+) -> list[Row]:
+    """Accuracy, and what each network says of the measurement, raw and as each cleaner cleans it."""
     rows = []
     for net in nets:
         printed = numbers.networks.get(net.kind, {}).get(net.resolution, {})
@@ -184,6 +198,9 @@ def network_rows(study: Study, numbers: Published, nets: list[Trained], measured
         else:
             how, ours = about, _verdict(net.weights, measured)
         rows.append(Row(f"{name}: measurement", _scores(printed.get("measurement", "not used")), ours, how))
+        for cleaner, spectrum in (cleaned or {}).items():
+            what = f"{name}: measurement, cleaned by {cleaner}"
+            rows.append(Row(what, _scores(printed.get("cleaned", "not used")), _verdict(net.weights, spectrum), about))
     return rows
 
 
@@ -226,17 +243,15 @@ def franken_images(study: Study, resolution: Method, number: int = FRANKEN_IMAGE
     return Part(images.astype(np.float32), labels, values, study.view.mirrors)
 
 
-def histogram_of(net: Trained, study: Study, dataset: Path | None) -> dict[str, NDArray[np.float64]]:
+def histogram_of(net: Trained, study: Study, datasets: Sequence[Path]) -> dict[str, NDArray[np.float64]]:
     """K of the first model for clean test images of each model (figure 5); nothing of networks without centroids.
 
-    Networks that were trained on another set are left out.
+    Networks that were trained on none of these sets are left out.
     """
-    if (
-        dataset is None
-        or net.weights is None
-        or net.kind not in DUQ
-        or net.weights.card["training_set"] != identity_of(dataset)
-    ):
+    if net.weights is None or net.kind not in DUQ:
+        return {}
+    dataset = next((path for path in datasets if identity_of(path) == net.weights.card["training_set"]), None)
+    if dataset is None:
         return {}
     part = replace(load_part(open_set(dataset), study, "test"), mirrors=())
     everywhere = torch.ones(1, *study.shape, dtype=torch.bool)
