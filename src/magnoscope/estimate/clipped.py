@@ -13,10 +13,16 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
 from ..spectrum import Spectrum
-from .likelihood import HUBER, Profile, TileLikelihood, lay
+from .likelihood import HUBER, Profile, Pull, TileLikelihood
 
-PASSES = 12
-"""Of Fisher's scoring for scale and background, and of the noise's mean square given them."""
+PASSES = 20
+"""Steps of Newton's for scale, background and noise, at most."""
+SETTLED = 3e-3
+"""Once noise changes by a smaller share there are no more passes."""
+LEAST_SCHUR = 0.2
+"""Of the bend by the noise alone, what at least is taken to be left of it when scale and background follow."""
+MOST = 3.0
+"""By what factor the noise's mean square may change in one pass."""
 LEAST = 1e-3
 """Least information of a clipped pixel, as a share of one that is seen."""
 MANY = 0.05
@@ -41,6 +47,11 @@ class ClippedLikelihood(TileLikelihood):
         """Where the measurement says only that it is not above zero, (n_tiles, n_pixels)."""
         return (self.measured == 0) & (self.valid.reshape(self.measured.shape) > 0)
 
+    @cached_property
+    def _clipped(self) -> tuple[NDArray[np.int64], ...]:
+        """The same as indices of tiles and pixels."""
+        return np.nonzero(self.clipped)
+
     def profile(self, model: NDArray[np.float64]) -> Profile:
         """Fit scale, background and noise of each tile to a simulation from :meth:`simulated`.
 
@@ -49,41 +60,80 @@ class ClippedLikelihood(TileLikelihood):
         """
         valid, clipped = self.valid.reshape(self.measured.shape), self.clipped
         start = super().profile(model)
-        scale, background = start.scale, start.background
-        fit, level = self.measured - start.residual, start.mean_square
+        scale, level, fit = start.scale, start.mean_square, self.measured - start.residual
+        pull = self.pull(model, self.measured, start.weight, level)
         for _ in range(PASSES):
-            seen = self._seen(fit, level)
-            step = seen.residual * seen.weight / np.maximum(seen.bend, 1e-300)
-            scale, background, _ = lay(model, fit + step, seen.bend)
-            square = np.where(clipped, level[:, None] * np.maximum(1 - seen.above * seen.mills, 0), seen.residual**2)
-            level = (seen.weight * square).sum(1) / valid.sum(1) + self.floor
-            fit = scale[:, None] * model + background[:, None]
+            seen, before = self._seen(fit, level), level
+            scale, fit, level = self._step(model, scale, fit, level, seen, pull)
+            pull = self.pull(model, fit + seen.residual * seen.weight / seen.bend_or_one, seen.bend, level)
+            if np.all(np.abs(level - before) < SETTLED * level):
+                break
         seen = self._seen(fit, level)
         square = level[:, None]
-        plain = -0.5 * (np.log(np.maximum(square, 1e-300)) + seen.weight * seen.residual**2 / square)
-        pixel = valid * np.where(clipped, seen.weight * log_ndtr(seen.above), plain)
+        pixel = -0.5 * valid * (np.log(np.maximum(square, 1e-300)) + seen.weight * seen.residual**2 / square)
+        pixel[clipped] = seen.weight[clipped] * seen.log_chance
         return Profile(
             scale=scale,
-            background=background,
+            background=(valid * (fit - scale[:, None] * model)).sum(1) / valid.sum(1),
             weight=seen.weight,
             residual=seen.residual,
             mean_square=level,
             # as a tile of which nothing is clipped has it
-            log_likelihood=pixel.sum(1) + 0.5 * valid.sum(1),
+            log_likelihood=pixel.sum(1) + 0.5 * valid.sum(1) - self.penalty(scale, pull, level),
+            pull=pull,
             bend=seen.bend,
             pixel=pixel,
         )
 
+    def _step(
+        self,
+        model: NDArray[np.float64],
+        scale: NDArray[np.float64],
+        fit: NDArray[np.float64],
+        level: NDArray[np.float64],
+        seen: "_Seen",
+        pull: Pull,
+    ) -> tuple[NDArray[np.float64], ...]:
+        """A step of Newton's for scale, background and the log of the noise's mean square of each tile together."""
+        valid = self.valid.reshape(self.measured.shape).sum(1)
+        total = np.maximum(seen.bend.sum(1), 1e-300)
+        mean = (seen.bend * model).sum(1) / total
+        dm, force = model - mean[:, None], seen.weight * seen.residual
+        bends = np.stack([(seen.bend * dm * dm).sum(1) + pull.strength, total], 1)
+        forces = np.stack([(force * dm).sum(1) + pull.strength * (pull.centre - scale), force.sum(1)], 1)
+        cross = np.stack([(seen.cross * dm).sum(1), seen.cross.sum(1)], 1)
+        lift = 0.5 * valid * self.floor / level
+        own = np.maximum(seen.noise_bend + lift, 1e-300)
+        schur = np.maximum(own - (cross**2 / bends).sum(1) / level, LEAST_SCHUR * own)
+        step = (seen.noise_force + lift - (cross * forces / bends).sum(1) / level) / schur
+        step = np.clip(step, -np.log(MOST), np.log(MOST))
+        moves = (forces - cross * step[:, None]) / bends
+        # the scale is not negative
+        moves[:, 0] = np.maximum(moves[:, 0], -scale)
+        return scale + moves[:, 0], fit + moves[:, :1] * dm + moves[:, 1:], level * np.exp(step)
+
     def _seen(self, fit: NDArray[np.float64], level: NDArray[np.float64]) -> "_Seen":
         """What pixels say of a fit (n_tiles, n_pixels), given the mean square of the noise of each tile."""
-        valid, sigma = self.valid.reshape(self.measured.shape), np.sqrt(np.maximum(level, 1e-300))[:, None]
-        above = -fit / sigma
-        mills = np.exp(-0.5 * above**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(above))
-        residual = valid * np.where(self.clipped, -sigma * mills, self.measured - fit)
-        size = np.abs(residual) / sigma
-        weight = valid * np.where(size > HUBER, HUBER / np.maximum(size, 1e-300), 1.0)
-        bend = weight * np.where(self.clipped, np.clip(mills * (above + mills), LEAST, 1.0), 1.0)
-        return _Seen(above, mills, residual, weight, bend)
+        valid, at = self.valid.reshape(self.measured.shape), self._clipped
+        sigma = np.sqrt(np.maximum(level, 1e-300))
+        own = sigma[at[0]]
+        above = -fit[at] / own
+        log_chance = log_ndtr(above)
+        mills = np.exp(-0.5 * above**2 - 0.5 * np.log(2 * np.pi) - log_chance)
+        residual = valid * (self.measured - fit)
+        residual[at] = -own * mills
+        size = np.abs(residual) / sigma[:, None]
+        weight = valid * (HUBER / np.maximum(size, HUBER))
+        slope = mills * (above + mills)
+        bend, cross = weight.copy(), weight * residual
+        bend[at] *= np.clip(slope, LEAST, 1.0)
+        cross[at] = weight[at] * 0.5 * own * (slope * above - mills)
+        # by pixel, what is wanted of the noise and how much that bends
+        force = 0.5 * valid * (weight * (residual / sigma[:, None]) ** 2 - 1)
+        noise_bend = force + 0.5 * valid
+        force[at] = -0.5 * weight[at] * above * mills
+        noise_bend[at] = weight[at] * np.clip(0.25 * mills * above * ((above + mills) * above - 1), 0.0, 0.5)
+        return _Seen(log_chance, residual, weight, bend, cross, force.sum(1), noise_bend.sum(1))
 
     def block_log_likelihood(self, profile: Profile) -> NDArray[np.float64]:
         """Log-likelihood of each block, the noise of each tile given, (n_blocks,)."""
@@ -105,17 +155,29 @@ def likelihood_of(spectrum: Spectrum, clipped: bool | None = None) -> TileLikeli
 
 @dataclass(frozen=True)
 class _Seen:
-    """By pixel, (n_tiles, n_pixels).
+    """What pixels say.
 
     Attributes
     ----------
-    above : how far zero lies above the fit, in standard deviations of the noise
-    mills : density over distribution function of a unit normal there
-    residual, weight, bend : as in :class:`Profile`
+    log_chance : (n_clipped,)
+        Log of the chance that a clipped pixel was not above zero.
+    residual, weight, bend : (n_tiles, n_pixels)
+        As in :class:`Profile`.
+    cross : (n_tiles, n_pixels)
+        How the log-likelihood bends by fit and log of the noise's mean square together, times that mean square.
+    noise_force, noise_bend : (n_tiles,)
+        Slope and bend of the log-likelihood by the log of the noise's mean square.
     """
 
-    above: NDArray[np.float64]
-    mills: NDArray[np.float64]
+    log_chance: NDArray[np.float64]
     residual: NDArray[np.float64]
     weight: NDArray[np.float64]
     bend: NDArray[np.float64]
+    cross: NDArray[np.float64]
+    noise_force: NDArray[np.float64]
+    noise_bend: NDArray[np.float64]
+
+    @property
+    def bend_or_one(self) -> NDArray[np.float64]:
+        """The bend where there is one, to divide by."""
+        return np.where(self.bend > 0, self.bend, 1.0)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InstabilityError
+from .crew import ALONE, Crew
 from .instrument_errors import Response
 from .likelihood import Profile, TileLikelihood
 
@@ -91,12 +92,15 @@ class Target:
     prior : (n_parameters, 2) meV
     response : Response or None
         To errors of the instrument, where these are fitted too.
+    crew : Crew
+        What simulates neighbours side by side.
     """
 
     likelihood: TileLikelihood
     simulate: Simulate
     prior: NDArray[np.float64]
     response: Response | None = None
+    crew: Crew = ALONE
 
     @cached_property
     def bounds(self) -> NDArray[np.float64]:
@@ -121,45 +125,47 @@ class Target:
 
     def seen(self, values: NDArray[np.float64], sizes: NDArray[np.float64], signal: NDArray[np.float64]) -> Point:
         """The spectrum from a parameter set that is simulated already."""
-        changed = signal if self.response is None else signal + self.response.change(sizes)
-        model = self.likelihood.simulated(changed)
+        model = self.laid(signal, sizes)
         return Point(values, sizes, signal, model, self.likelihood.profile(model))
 
-    def _changes(self, point: Point) -> list[NDArray[np.float64]]:
-        """Derivatives of the model by each unknown in its unit; a parameter without a stable neighbour has none."""
-        changes = []
-        for number, (low, high) in enumerate(self.prior):
-            change = np.zeros_like(point.model)
-            for step in (DIFFERENCE, -DIFFERENCE):
-                moved = point.unknowns
-                moved[number] += step * (high - low)
-                if not low <= moved[number] <= high:
-                    continue
-                there = self.look(moved)
-                if there is not None:
-                    change = (there.model - point.model) / step
-                    break
-            changes.append(change)
-        if self.response is not None:
-            slopes = (self.response.slope(number, point.sizes) for number in range(len(point.sizes)))
-            changes += [self.likelihood.simulated(slope) for slope in slopes]
-        return changes
+    def laid(self, signal: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A simulation with errors of the instrument, as it is compared, (n_tiles, n_pixels)."""
+        changed = signal if self.response is None else signal + self.response.change(sizes)
+        return self.likelihood.simulated(changed)
+
+    def _change(self, point: Point, number: int) -> NDArray[np.float64]:
+        """Derivative of the model by one parameter in units of its prior's width; none without a stable neighbour."""
+        low, high = self.prior[number]
+        for step in (DIFFERENCE, -DIFFERENCE):
+            moved = point.values.copy()
+            moved[number] += step * (high - low)
+            if not low <= moved[number] <= high:
+                continue
+            try:
+                return (self.laid(self.simulate(moved), point.sizes) - point.model) / step
+            except InstabilityError:
+                continue
+        return np.zeros_like(point.model)
+
+    def slopes(self, point: Point) -> list[NDArray[np.float64]]:
+        """Derivatives of the model by errors of the instrument."""
+        if self.response is None:
+            return []
+        found = (self.response.slope(number, point.sizes) for number in range(len(point.sizes)))
+        return [self.likelihood.simulated(slope) for slope in found]
 
     def curvature(self, point: Point) -> Curvature:
         """Differences about a point, one simulation for each parameter."""
-        likelihood = self.likelihood
-        jacobian = np.stack([likelihood.project(point.profile, point.model, c) for c in self._changes(point)], -1)
-        # independent pixels over valid ones: 1 unless smoothed
-        share = likelihood.pixels / likelihood.valid.sum((1, 2))
-        level = share[:, None] / point.profile.mean_square[:, None]
-        slope = level * point.profile.weight * point.profile.residual
-        gradient = likelihood.by_block(slope[..., None] * jacobian)
-        weighted = (level * point.profile.information)[..., None] * jacobian
-        columns = [likelihood.by_block(weighted * jacobian[..., a, None]) for a in range(jacobian.shape[-1])]
+        likelihood, profile = self.likelihood, point.profile
+        changes = self.crew.map(lambda number: self._change(point, number), range(len(self.prior)))
+        changes += self.slopes(point)
+        gradient, jacobian = likelihood.gradient(profile, point.model, changes)
+        level = (likelihood.share / profile.mean_square)[:, None]
+        information = likelihood.products_by_block(jacobian, (level * profile.information)[:, None] * jacobian)
         own = np.zeros(len(self.prior))
         return Curvature(
             gradient,
-            np.stack(columns, -2),
+            information,
             np.concatenate([own, -point.sizes]),
             np.concatenate([own, np.ones(len(point.sizes))]),
         )

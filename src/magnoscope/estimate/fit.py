@@ -8,8 +8,10 @@ instrument (:mod:`.instrument_errors`), to its end on default simulations. What 
 """
 
 import time
+from threading import Lock
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from ..simulate import Simulator
 from ..spectrum import Spectrum
 from ..spinwave import ModeSolver, is_stable
 from .clipped import likelihood_of
+from .crew import ALONE, Crew
 from .descent import Curvature, Point, Target
 from .halves import halves_of
 from .instrument_errors import KINDS, RunByRun, Simulators, response
@@ -83,16 +86,20 @@ class _Counted:
     def __init__(self, simulator: Simulator | RunByRun, model: str) -> None:
         self.simulator, self.model, self.count = simulator, model, 0
         self.kept: dict[bytes, NDArray[np.float64]] = {}
+        self.lock = Lock()
 
     def __call__(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         key = values.tobytes()
-        if key not in self.kept:
+        with self.lock:
+            if key in self.kept:
+                return self.kept[key]
             self.count += 1
-            signal = self.simulator.signal(self.model, values)
-            if len(self.kept) >= KEPT:
+        signal = self.simulator.signal(self.model, values)
+        with self.lock:
+            while len(self.kept) >= KEPT:
                 self.kept.pop(next(iter(self.kept)))
             self.kept[key] = signal
-        return self.kept[key]
+        return signal
 
 
 def fit(
@@ -106,6 +113,7 @@ def fit(
     as_stated: bool = False,
     extras: Extras = Extras(),
     clipped: bool | None = None,
+    crew: Crew = ALONE,
 ) -> Fit:
     """Fit a candidate to a spectrum.
 
@@ -128,6 +136,8 @@ def fit(
     extras : Extras
     clipped : bool, optional
         Whether negative values of the spectrum were set to zero; found from its values unless said.
+    crew : Crew
+        What simulates side by side.
 
     Raises
     ------
@@ -142,13 +152,13 @@ def fit(
     simulators = simulators or Simulators(spectrum.study)
     coarse = _Counted(simulators.coarse, model)
     given, drawn = _given(estimate, prior, extras.network, seed)
-    starts = _starts(smooth, simulators.coarse, coarse, prior, given, seed, draws)
-    best = _search(smooth, sharp, coarse, prior, starts, report)
+    starts = _starts(smooth, simulators.coarse, coarse, prior, given, seed, draws, crew)
+    best = _search(smooth, sharp, coarse, prior, starts, report, crew)
     report(f"{model}: log-likelihood {best.total:.1f} with coarse simulations")
     if as_stated:
-        target, best, near, changed = *_stated(sharp, simulators, model, best), coarse, 0
+        target, best, near, changed = *_stated(sharp, simulators, model, best, crew), coarse, 0
     else:
-        target, best, near, changed = _with_errors(sharp, simulators, model, best, report)
+        target, best, near, changed = _with_errors(sharp, simulators, model, best, report, crew)
     best, about = _finish(target, best)
     report(f"{model}: log-likelihood {best.total:.1f} with default simulations")
     result = result_of(spectrum, model, target, best, about)
@@ -222,28 +232,33 @@ def _search(
     prior: NDArray[np.float64],
     points: list[Point],
     report: Report,
+    crew: Crew,
 ) -> Point:
-    """The best of several descents with coarse simulations, smoothed first."""
+    """The best of several descents with coarse simulations, smoothed first, side by side."""
     target = Target(smooth, coarse, prior)
     for number, steps in ROUNDS:
-        points = [target.descend(point, steps) for point in points[:number]]
+        points = crew.map(partial(target.descend, steps=steps), points[:number])
         points.sort(key=lambda p: -p.total)
         report(
             f"{coarse.model}: {len(points)} descents of {steps} steps, smoothed log-likelihood {points[0].total:.1f}"
         )
     target = replace(target, likelihood=sharp)
-    found = [target.descend(target.seen(p.values, p.sizes, p.signal), STEPS) for p in points[:LAST]]
+    found = crew.map(
+        lambda p: target.descend(target.seen(p.values, p.sizes, p.signal), STEPS), points[:LAST]
+    )
     return max(found, key=lambda p: p.total)
 
 
-def _stated(likelihood: TileLikelihood, simulators: Simulators, model: str, best: Point) -> tuple[Target, Point]:
+def _stated(
+    likelihood: TileLikelihood, simulators: Simulators, model: str, best: Point, crew: Crew
+) -> tuple[Target, Point]:
     """What is fitted with the instrument as the study states it, and the best point so far by default simulations."""
-    target = Target(likelihood, _Counted(simulators.fine, model), simulators.study.model(model).prior)
+    target = Target(likelihood, _Counted(simulators.fine, model), simulators.study.model(model).prior, crew=crew)
     return target, target.look(best.values) or best
 
 
 def _with_errors(
-    likelihood: TileLikelihood, simulators: Simulators, model: str, start: Point, report: Report
+    likelihood: TileLikelihood, simulators: Simulators, model: str, start: Point, report: Report, crew: Crew
 ) -> tuple[Target, Point, _Counted, int]:
     """Go on with errors of the instrument, about those found so far, until they stay there; differences are coarse.
 
@@ -260,16 +275,16 @@ def _with_errors(
     for number in range(MOST_CENTRES + 1):
         first = number == 0
         centre = np.zeros(0) if first else best.sizes
-        found, used = response(simulators, model, best.values, centre, FIRST_STEP if first else NEXT_STEP)
+        found, used = response(simulators, model, best.values, centre, FIRST_STEP if first else NEXT_STEP, crew)
         amounts = found.amounts(found.centre)[: len(KINDS)]
         coarse = _Counted(simulators.changed(amounts, keep=first), model)
         fine = _Counted(simulators.about(amounts) if amounts.any() else simulators.fine, model)
         simulations += used
         if settled or number == MOST_CENTRES:
-            target = Target(likelihood, fine, prior, found)
+            target = Target(likelihood, fine, prior, found, crew)
             return target, target.look(best.unknowns) or best, coarse, simulations
         near = _Near(coarse, best.values, fine(best.values))
-        target = Target(likelihood, near, prior, found)
+        target = Target(likelihood, near, prior, found, crew)
         here = target.look(best.unknowns) or best
         best = target.descend(here, LONG)
         settled = not first and best.total - here.total < SETTLED
@@ -297,12 +312,13 @@ def _starts(
     given: NDArray[np.float64],
     seed: int,
     draws: int,
+    crew: Crew,
 ) -> list[Point]:
     """Draws of the prior and the estimates, best first."""
     solver, classes = simulator.solver(simulate.model), simulator.study.classes
-    target = Target(likelihood, simulate, prior)
-    points = [target.look(values) for values in given]
+    looked = [*given]
     for index in range(draws):
         drawn = candidates(solver, seed, classes.index(simulate.model), index)
-        points.append(target.look(next(v for v in drawn if bool(is_stable(solver, v)))))
+        looked.append(next(v for v in drawn if bool(is_stable(solver, v))))
+    points = crew.map(Target(likelihood, simulate, prior).look, looked)
     return sorted((p for p in points if p is not None), key=lambda p: -p.total)

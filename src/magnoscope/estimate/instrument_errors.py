@@ -29,6 +29,7 @@ from ..resolution.spread import Method
 from ..simulate import Sampling, Simulator
 from ..study import Run, Study
 from ..views import MapView
+from .crew import ALONE, Crew
 
 ENERGY_ZERO = 0.016
 """Of Ei."""
@@ -235,7 +236,12 @@ def errors_of(study: Study) -> tuple[tuple[Error, ...], NDArray[np.float64]]:
 
 
 def response(
-    simulators: Simulators, model: str, values: NDArray[np.float64], centre: NDArray[np.float64], step: float
+    simulators: Simulators,
+    model: str,
+    values: NDArray[np.float64],
+    centre: NDArray[np.float64],
+    step: float,
+    crew: Crew = ALONE,
 ) -> tuple[Response, int]:
     """The response of a model's spectrum at a parameter set, and how many simulations it took.
 
@@ -246,6 +252,8 @@ def response(
         Errors to begin with, those of places aside, which are never simulated; none unless given.
     step : float
         Half of the range in which the response should hold.
+    crew : Crew
+        What simulates side by side.
 
     Raises
     ------
@@ -258,14 +266,14 @@ def response(
     centre = np.where(simulated, centre if len(centre) else 0.0, 0.0)
     amounts = np.einsum("e,ekr->kr", centre, member)[: len(KINDS)]
     keep = not centre.any()
-    base = simulators.changed(amounts, keep).signal(model, values)
+    # steps to the one side of a bound for all runs if for any
+    nodes = [kind.nodes(float(amounts[number].min()), step) for number, kind in enumerate(KINDS)]
+    moves = [np.zeros_like(amounts)]
+    moves += [x * np.eye(len(KINDS))[number][:, None] for number, pair in enumerate(nodes) for x in pair]
+    base, *others = crew.map(lambda move: simulators.changed(amounts + move, keep).signal(model, values), moves)
     rows = []
-    for number, kind in enumerate(KINDS):
-        # steps to the one side of a bound for all runs if for any
-        nodes = kind.nodes(float(amounts[number].min()), step)
-        a, b = nodes
-        beyond = np.eye(len(KINDS))[number][:, None]
-        one, two = (simulators.changed(amounts + beyond * x, keep).signal(model, values) - base for x in nodes)
+    for number, (a, b) in enumerate(nodes):
+        one, two = others[2 * number] - base, others[2 * number + 1] - base
         # the parabola through zero at 0, `one` at a and `two` at b
         square = (one / a - two / b) / (a - b)
         rows.append((one / a - a * square, square))

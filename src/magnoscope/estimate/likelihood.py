@@ -1,9 +1,11 @@
 """How likely a spectrum is under a simulation, with scale, background and noise of each tile left free.
 
 In each tile the measurement is ``scale * simulation + background`` with a scale that is not negative and noise of an
-unknown size, all three profiled. Intensity from tile to tile (absorption, damping, k_f / k_i) and a constant background
-are then no matter of the model, and what is left decides by shape alone. Residuals beyond a few standard deviations
-count linearly (Huber), so that a hot pixel does not.
+unknown size, all three profiled. Scales of a run's tiles scatter about one of its own (a normal prior, :data:`ENVELOPE`
+wide): absorption, damping and the rest of what changes intensity from tile to tile are then no matter of the model,
+nor is a constant background, and what is left decides by shape. A tile in which a simulation has next to nothing stays
+next to nothing: with a scale that is quite free its faintest tail would be made to look like the measurement.
+Residuals beyond a few standard deviations count linearly (Huber), so that a hot pixel does not.
 """
 
 from dataclasses import dataclass
@@ -24,8 +26,24 @@ FLOOR = 0.04
 """Error of a simulation, as a share of a tile's spread: no tile is trusted further (default sampling is good to it)."""
 FEWEST_BLOCKS = 24
 """Where there are fewer tiles, each is cut into patches, so that there are so many blocks that may disagree."""
-ROUNDS = 3
+ROUNDS = 4
 """Passes of reweighting in the fit of scale and background."""
+ENVELOPE = 0.3
+"""Standard deviation of the scales of a run's tiles about the run's, as a share of it."""
+
+
+@dataclass(frozen=True)
+class Pull:
+    """What the prior of the scales is worth in each tile, in units of a pixel's weight, (n_tiles,) each.
+
+    Attributes
+    ----------
+    centre : scale of the run
+    strength : of the pull towards it, beside ``sum(weight * model**2)``
+    """
+
+    centre: NDArray[np.float64]
+    strength: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -42,6 +60,9 @@ class Profile:
     mean_square : (n_tiles,)
         Robust mean square of the residuals, and the floor.
     log_likelihood : (n_tiles,)
+        What the prior of its scale takes off included.
+    pull : Pull
+        Of that prior.
     bend : (n_tiles, n_pixels) or None
         How much each pixel's log-likelihood bends, where that is not its weight (pixels that were clipped).
     pixel : (n_tiles, n_pixels) or None
@@ -54,6 +75,7 @@ class Profile:
     residual: NDArray[np.float64]
     mean_square: NDArray[np.float64]
     log_likelihood: NDArray[np.float64]
+    pull: Pull
     bend: NDArray[np.float64] | None = None
     pixel: NDArray[np.float64] | None = None
 
@@ -69,25 +91,37 @@ class Profile:
 
 
 def lay(
-    model: NDArray[np.float64], measured: NDArray[np.float64], weight: NDArray[np.float64]
+    model: NDArray[np.float64], measured: NDArray[np.float64], weight: NDArray[np.float64], pull: Pull | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Least squares of ``scale * model + background`` in each tile; the scale is not negative.
 
     Parameters
     ----------
     model, measured, weight : (n_tiles, n_pixels)
+    pull : Pull, optional
+        Of the scales' prior.
 
     Returns
     -------
     scale, background : (n_tiles,)
     residual : (n_tiles, n_pixels)
     """
-    total = weight.sum(1, keepdims=True)
-    mean_m, mean_d = ((weight * a).sum(1, keepdims=True) / total for a in (model, measured))
-    dm, dd = model - mean_m, measured - mean_d
-    scale = (weight * dm * dd).sum(1) / np.maximum((weight * dm * dm).sum(1), 1e-300)
-    scale = np.maximum(scale, 0.0)
-    return scale, (mean_d - scale[:, None] * mean_m)[:, 0], dd - scale[:, None] * dm
+    mean_m, mean_d, dm, dd, along, square = _centred(model, measured, weight)
+    if pull is not None:
+        along, square = along + pull.strength * pull.centre, square + pull.strength
+    scale = np.maximum(along / np.maximum(square, 1e-300), 0.0)
+    return scale, mean_d - scale * mean_m, dd - scale[:, None] * dm
+
+
+def _centred(
+    model: NDArray[np.float64], measured: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], ...]:
+    """Means, what is left of model and measurement without them, and its products."""
+    total = weight.sum(1)
+    mean_m, mean_d = ((weight * a).sum(1) / total for a in (model, measured))
+    dm, dd = model - mean_m[:, None], measured - mean_d[:, None]
+    weighted = weight * dm
+    return mean_m, mean_d, dm, dd, (weighted * dd).sum(1), (weighted * dm).sum(1)
 
 
 @dataclass(frozen=True)
@@ -160,13 +194,61 @@ class TileLikelihood:
         row, column = (np.arange(n) * cuts // n for n in (nx, ny))
         return np.eye(cuts**2)[(row[:, None] * cuts + column).ravel()]
 
+    @cached_property
+    def share(self) -> NDArray[np.float64]:
+        """Independent pixels over valid ones, (n_tiles,): 1 unless smoothed."""
+        return self.pixels / self.valid.sum((1, 2))
+
+    @cached_property
+    def of_run(self) -> NDArray[np.float64]:
+        """1 where a tile belongs to a run, (runs, n_tiles)."""
+        shape = self.spectrum.study.view.as_tiles(self.spectrum.valid).shape
+        runs = self.tiles // shape[1]
+        return (runs == np.arange(shape[0])[:, None]).astype(float)
+
+    def pull(
+        self,
+        model: NDArray[np.float64],
+        measured: NDArray[np.float64],
+        weight: NDArray[np.float64],
+        level: NDArray[np.float64],
+    ) -> Pull:
+        """Scale of each run, and how its prior pulls those of its tiles, whose noise has a mean square ``level``.
+
+        The scale of a run is the mean of its tiles', each with its own variance and that of the prior.
+        """
+        *_, along, square = _centred(model, measured, weight)
+        along, square = (a * self.share / level for a in (along, square))
+        shared = np.ones_like(level)
+        for _ in range(3):
+            sums = [self.of_run @ (a * shared) for a in (along, square)]
+            centre = self.of_run.T @ np.maximum(sums[0] / np.maximum(sums[1], 1e-300), 0.0)
+            shared = 1 / (1 + square * (ENVELOPE * centre) ** 2)
+        # a run of which nothing is to be seen has no scale that could pull
+        strength = level / (self.share * np.maximum(ENVELOPE * centre, 1e-150) ** 2)
+        return Pull(centre, np.where(centre > 0, strength, 0.0))
+
+    def penalty(self, scale: NDArray[np.float64], pull: Pull, level: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the prior of the scales takes off each tile's log-likelihood, (n_tiles,)."""
+        return 0.5 * self.share * pull.strength * (scale - pull.centre) ** 2 / level
+
     def by_block(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sums over blocks, patch by patch of each tile, of what each pixel has: (n_blocks, ...)."""
         return np.einsum("tp...,pb->tb...", values, self.patches).reshape(-1, *values.shape[2:])
 
+    def products_by_block(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sums over the pixels of each block of all products, from (n_tiles, a, n_pixels), (n_tiles, b, n_pixels).
+
+        Returns
+        -------
+        (n_blocks, a, b)
+        """
+        sums = [(one * patch) @ other.swapaxes(1, 2) for patch in self.patches.T]
+        return np.stack(sums, 1).reshape(-1, one.shape[1], other.shape[1])
+
     def block_log_likelihood(self, profile: Profile) -> NDArray[np.float64]:
         """Log-likelihood of each block, the noise of each tile given, (n_blocks,)."""
-        share = (self.pixels / self.valid.sum((1, 2)))[:, None] * self.valid.reshape(self.measured.shape)
+        share = self.share[:, None] * self.valid.reshape(self.measured.shape)
         level = profile.mean_square[:, None]
         return self.by_block(-0.5 * share * (np.log(level) + profile.weight * profile.residual**2 / level))
 
@@ -190,22 +272,25 @@ class TileLikelihood:
     def profile(self, model: NDArray[np.float64]) -> Profile:
         """Fit scale, background and noise of each tile to a simulation from :meth:`simulated`."""
         valid = self.valid.reshape(self.measured.shape)
-        weight = valid.copy()
+        weight, pull = valid, None
         for _ in range(ROUNDS):
-            scale, background, residual = lay(model, self.measured, weight)
+            scale, background, residual = lay(model, self.measured, weight, pull)
             residual = residual * valid
-            sigma = np.sqrt((weight * residual**2).sum(1) / weight.sum(1) + self.floor)[:, None]
-            size = np.abs(residual) / np.maximum(sigma, 1e-300)
+            level = np.maximum((weight * residual**2).sum(1) / weight.sum(1) + self.floor, 1e-300)
+            size = np.abs(residual) / np.sqrt(level)[:, None]
             weight = valid * np.where(size > HUBER, HUBER / np.maximum(size, 1e-300), 1.0)
+            pull = self.pull(model, self.measured, weight, level)
+        assert pull is not None
         # Huber: w r^2 beyond the bound is the linear branch
-        mean_square = (weight * residual**2).sum(1) / valid.sum(1) + self.floor
+        mean_square = np.maximum((weight * residual**2).sum(1) / valid.sum(1) + self.floor, 1e-300)
         return Profile(
             scale=scale,
             background=background,
             weight=weight,
             residual=residual,
             mean_square=mean_square,
-            log_likelihood=-0.5 * self.pixels * np.log(np.maximum(mean_square, 1e-300)),
+            log_likelihood=-0.5 * self.pixels * np.log(mean_square) - self.penalty(scale, pull, mean_square),
+            pull=pull,
         )
 
     def project(self, profile: Profile, model: NDArray[np.float64], change: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -221,9 +306,38 @@ class TileLikelihood:
         -------
         (n_tiles, n_pixels)
         """
+        return profile.scale[:, None] * self._followed(profile, model, change)[0]
+
+    def _followed(
+        self, profile: Profile, model: NDArray[np.float64], change: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What is left of a change, and by how much (n_tiles,) of itself the scale followed it."""
         w = profile.information
         total = w.sum(1, keepdims=True)
         dm = model - (w * model).sum(1, keepdims=True) / total
         dc = change - (w * change).sum(1, keepdims=True) / total
-        along = (w * dm * dc).sum(1, keepdims=True) / np.maximum((w * dm * dm).sum(1, keepdims=True), 1e-300)
-        return profile.scale[:, None] * (dc - along * dm)
+        weighted = w * dm
+        along = (weighted * dc).sum(1) / np.maximum((weighted * dm).sum(1) + profile.pull.strength, 1e-300)
+        return dc - along[:, None] * dm, along
+
+    def gradient(
+        self, profile: Profile, model: NDArray[np.float64], changes: list[NDArray[np.float64]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """How the log-likelihood of each block changes with changes of the simulation, (n_tiles, n_pixels) each.
+
+        Returns
+        -------
+        gradient : (n_blocks, n_changes)
+        jacobian : (n_tiles, n_changes, n_pixels)
+            The changes as :meth:`project` leaves them.
+        """
+        found = [self._followed(profile, model, change) for change in changes]
+        jacobian = profile.scale[:, None, None] * np.stack([left for left, _ in found], 1)
+        level = (self.share / profile.mean_square)[:, None]
+        force = level * profile.weight * profile.residual
+        # what following costs by the prior of the scales
+        off = level[:, 0] * profile.pull.strength * (profile.scale - profile.pull.centre) * profile.scale
+        cost = off[:, None] * np.stack([along for _, along in found], 1)
+        of_patch = self.valid.reshape(self.measured.shape) @ self.patches / self.valid.sum((1, 2))[:, None]
+        costs = (of_patch[..., None] * cost[:, None]).reshape(-1, len(changes))
+        return self.products_by_block(jacobian, force[:, None])[..., 0] + costs, jacobian

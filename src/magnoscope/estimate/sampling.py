@@ -1,10 +1,15 @@
 """The posterior about a fit by importance sampling, so that it need not be normal and knows the ends of the prior.
 
 The likelihood of pixels is narrower than the errors of a fit, which hold the disagreement of blocks. It is therefore
-looked up at parameters drawn towards the fit, so that its curvature becomes that of the errors (the adjustment of R. E.
-Chandler and S. Bate, Biometrika 94, 167 (2007)); errors of the instrument follow the parameters along the valley.
-Draws are of Student's distribution about the fit and, where there is one, of a network's posterior; their weights say
-how many independent ones they are worth (the effective sample size).
+raised to a power below one, the one that gives it the volume of those errors, and looked up at parameters moved so that
+its curvature is theirs in every direction (both adjustments of a misspecified likelihood are of R. E. Chandler and
+S. Bate, Biometrika 94, 167 (2007), and M. Ribatet, D. Cooley and A. C. Davison, Statistica Sinica 22, 813 (2012)). Most
+of the valley is then seen at its own places, bends and ends included.
+
+Errors of the instrument cost no simulations: at each draw they are where the likelihood is highest within their bounds.
+Draws are of Student's distribution about the fit and, where there is one, of a network's posterior; after each part of
+them the distribution is fitted to the draws so far (J.-M. Cornuet et al., Scand. J. Stat. 39, 798 (2012)). Their
+weights say how many independent ones they are worth (the effective sample size).
 """
 
 from collections.abc import Callable
@@ -20,6 +25,12 @@ from .descent import Curvature, Point, Simulate, Target
 
 FREEDOM = 5
 """Degrees of freedom of Student's distribution: tails heavier than any posterior about a fit has."""
+STAGES = 4
+"""Parts of the draws, after each of which their distribution is fitted anew."""
+FOLLOWED = 2
+"""Steps by which errors of the instrument follow a draw."""
+GAIN = 0.1
+"""Of tempered log-likelihood, below which they have followed far enough."""
 ENOUGH = 50.0
 """Effective sample size from which on the weighted draws, and not the fit's curvature, make the intervals."""
 
@@ -103,52 +114,174 @@ def sample(
     other : Proposal, optional
         Half of the draws are of it.
     """
-    n, rng = len(target.prior), np.random.default_rng([seed, 41])
+    n = len(target.prior)
     low, width = target.prior[:, 0], target.units[:n]
-    statistical, whole = (c[:n, :n] for c in covariances)
-    centre = (end.values - low) / width
-    student = scipy.stats.multivariate_t(centre, whole, FREEDOM, seed=rng)
-    scaled, log_density = _proposed(student, n, number, other, seed)
-    follow, pull = _valley(about, n), np.linalg.solve(_root(statistical), _root(whole))
-    log_weight = np.full(len(scaled), -np.inf)
-    for row, place in enumerate(scaled):
+    centre, whole = (end.values - low) / width, covariances[1][:n, :n]
+    follow = _Follow.of(target, end, about)
+    power, turn = adjustment(follow.statistical(covariances[0][:n, :n]), whole)
+
+    def height(place: NDArray[np.float64]) -> float:
         if not allowed(low + width * place):
-            continue
-        move = pull @ (place - centre)
+            return -np.inf
+        move = turn @ (place - centre)
         try:
             signal = simulate(end.values + width * move)
         except InstabilityError:
-            continue
-        log_weight[row] = target.seen(end.values, end.sizes + follow @ move, signal).total
-    log_weight -= log_density
-    if not np.isfinite(log_weight).any():
+            return -np.inf
+        return power * follow.highest(signal, move, GAIN / power)
+
+    drawn = _Mixture(n, np.random.default_rng([seed, 41]), other, seed)
+    heights, scaled = np.empty(0), np.empty((0, n))
+    for stage in range(STAGES):
+        new = drawn.draw(centre, whole, number * (stage + 1) // STAGES - number * stage // STAGES)
+        scaled, heights = np.concatenate([scaled, new]), np.concatenate([heights, target.crew.map(height, new)])
+        if np.isfinite(heights).any():
+            log_weight = heights - drawn.log_density(scaled)
+            drawn.aim = _fitted(scaled, log_weight, whole)
+    if not np.isfinite(heights).any():
         return None
     weights = np.exp(log_weight - log_weight.max())
     return Sample(low + width * scaled, weights / weights.sum())
 
 
-def _proposed(
-    student: Any, parameters: int, number: int, other: Proposal | None, seed: int
+def adjustment(
+    statistical: NDArray[np.float64], whole: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64]]:
+    """What makes a normal likelihood of one covariance (n, n) one of another: a power, and a map of the parameters.
+
+    The power alone gives it the same volume. The map (n, n), symmetric where both are of one shape and of determinant
+    one, does the rest: it is the optimal transport between normal distributions, nearest to leaving all in place.
+    """
+    sizes = np.sqrt(np.diag(whole))
+    one, other = (c / np.outer(sizes, sizes) for c in (statistical, whole))
+    power = float(np.exp((np.linalg.slogdet(one)[1] - np.linalg.slogdet(other)[1]) / len(sizes)))
+    root = _root(other)
+    inverse = np.linalg.inv(root)
+    turn = inverse @ _root(root @ one @ root / power) @ inverse
+    return power, sizes[:, None] * turn / sizes
+
+
+def _root(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Symmetric square root."""
+    values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
+    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+
+
+def _fitted(
+    scaled: NDArray[np.float64], log_weight: NDArray[np.float64], whole: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Places in the unit cube (n, n_parameters), half of them of the other proposal, and their log density."""
-    own = number if other is None else number - number // 2
-    drawn = student.rvs(20 * own).reshape(-1, parameters)
-    inside = ((drawn > 0) & (drawn < 1)).all(1)
-    scaled = drawn[inside][:own]
-    norm = np.log(own / number) - np.log(max(inside.mean(), 1e-9)) if len(scaled) else -np.inf
-    if other is None:
-        return scaled, norm + np.atleast_1d(student.logpdf(scaled))
-    scaled = np.concatenate([scaled, other.draw(number // 2, seed)])
-    log_density = norm + np.atleast_1d(student.logpdf(scaled))
-    return scaled, np.logaddexp(log_density, np.log(1 - own / number) + other.log_density(scaled))
+    """Mean and covariance of weighted draws, flattened until they are worth enough to know them."""
+    n, power = scaled.shape[1], 1.0
+    while True:
+        weights = np.exp(power * (log_weight - log_weight.max()))
+        weights /= weights.sum()
+        worth = 1 / (weights**2).sum()
+        if worth >= min(4 * n, np.isfinite(log_weight).sum() / 2) or power < 0.05:
+            break
+        power *= 0.8
+    mean = weights @ scaled
+    covariance = (weights[:, None] * (scaled - mean)).T @ (scaled - mean)
+    # as much of the errors of the fit as the draws are short of knowing better
+    share = n / (n + worth)
+    return mean, (1 - share) * covariance + share * whole
 
 
-def _valley(about: Curvature, parameters: int) -> NDArray[np.float64]:
-    """How errors of the instrument follow the parameters where the likelihood is highest, (n_errors, n_parameters)."""
-    information, n = about.information.sum(0) + np.diag(about.prior_information), parameters
-    return -np.linalg.solve(information[n:, n:], information[n:, :n])
+class _Mixture:
+    """What draws are of: Student's distribution with one centre and shape after the other, and the other proposal."""
+
+    def __init__(self, n: int, rng: np.random.Generator, other: Proposal | None, seed: int) -> None:
+        self.n, self.rng, self.other, self.seed = n, rng, other, seed
+        self.parts: list[tuple[int, Any, float]] = []
+        self.others = 0
+        self.aim: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+
+    def draw(self, centre: NDArray[np.float64], shape: NDArray[np.float64], number: int) -> NDArray[np.float64]:
+        """Places in the unit cube (at most number, n), about a centre unless there is a better aim."""
+        centre, shape = self.aim or (centre, shape)
+        student = scipy.stats.multivariate_t(centre, shape, FREEDOM, seed=self.rng)
+        own = number if self.other is None else number - number // 2
+        drawn = student.rvs(40 * own).reshape(-1, self.n)
+        inside = ((drawn > 0) & (drawn < 1)).all(1)
+        found = drawn[inside][:own]
+        if len(found):
+            self.parts.append((len(found), student, float(np.log(inside.mean()))))
+        if self.other is None:
+            return found
+        self.others += number // 2
+        return np.concatenate([found, self.other.draw(number // 2, self.seed + len(self.parts))])
+
+    def log_density(self, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of all that has been drawn of, by its share, (n,)."""
+        rows = [np.log(count) + np.atleast_1d(student.logpdf(scaled)) - inside for count, student, inside in self.parts]
+        if self.other is not None and self.others:
+            rows.append(np.log(self.others) + self.other.log_density(scaled))
+        return np.asarray(scipy.special.logsumexp(rows, 0)) - np.log(len(scaled))
 
 
-def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """M with M^T M the inverse of a covariance."""
-    return np.linalg.cholesky(np.linalg.inv(covariance)).T
+@dataclass(frozen=True)
+class _Follow:
+    """Errors of the instrument that follow the parameters without simulations, within their bounds.
+
+    Attributes
+    ----------
+    free : (n_errors,)
+        Those that are not held at a bound where the fit ended.
+    information : (n_unknowns, n_unknowns)
+    jacobian : (n_tiles, n_errors, n_pixels)
+        Of the fit, by errors.
+    """
+
+    target: Target
+    end: Point
+    free: NDArray[np.bool_]
+    information: NDArray[np.float64]
+    jacobian: NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, target: Target, end: Point, about: Curvature) -> "_Follow":
+        """About the end of a fit."""
+        n = len(target.prior)
+        force = (about.gradient.sum(0) + about.prior_gradient)[n:]
+        low, high = target.bounds[n:].T
+        free = np.where(force > 0, end.sizes < high, end.sizes > low)
+        changes = [target.likelihood.project(end.profile, end.model, slope) for slope in target.slopes(end)]
+        information = about.information.sum(0) + np.diag(about.prior_information)
+        return cls(target, end, free, information, np.stack(changes, 1) if changes else None)
+
+    def _along(self) -> NDArray[np.float64]:
+        """How free ones go with the parameters where the likelihood is highest, (n_free, n_parameters)."""
+        n = len(self.target.prior)
+        own = self.information[n:, n:][np.ix_(self.free, self.free)]
+        return -np.linalg.solve(own, self.information[n:, :n][self.free])
+
+    def statistical(self, otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Covariance of the parameters by the curvature of the likelihood with errors that follow, (n, n)."""
+        if self.free.all():
+            return otherwise
+        n = len(self.target.prior)
+        curvature = self.information[:n, :n] + self.information[:n, n:][:, self.free] @ self._along()
+        return np.linalg.inv(curvature + 12.0 * np.eye(n))
+
+    def highest(self, signal: NDArray[np.float64], move: NDArray[np.float64], gain: float) -> float:
+        """Log-likelihood of a simulation ``move`` (n_parameters, of the priors' widths) off, errors following."""
+        target, sizes = self.target, self.end.sizes.copy()
+        if self.jacobian is None:
+            return target.seen(self.end.values, sizes, signal).total
+        n, likelihood = len(move), target.likelihood
+        low, high = target.bounds[n:].T
+        sizes[self.free] += self._along() @ move
+        here = target.seen(self.end.values, np.clip(sizes, low, high), signal)
+        for _ in range(FOLLOWED):
+            profile = here.profile
+            pull = (likelihood.share / profile.mean_square)[:, None] * profile.weight * profile.residual
+            force = np.einsum("tep,tp->e", self.jacobian, pull, optimize=True) - here.sizes
+            free = np.where(force > 0, here.sizes < high, here.sizes > low)
+            step = np.zeros(len(sizes))
+            step[free] = np.linalg.solve(self.information[n:, n:][np.ix_(free, free)], force[free])
+            if 0.5 * force @ step < gain:
+                break
+            there = target.seen(self.end.values, np.clip(here.sizes + step, low, high), signal)
+            if there.total < here.total + gain:
+                break
+            here = there
+        return here.total
