@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 from ..errors import StudyError, WeightsError
-from ..estimate import DRAWS, Extras, Fit, Simulators, compare, fit
+from ..estimate import DRAWS, Extras, Fit, Simulators, compare, crew_of, fit, workers_of
 from ..io.images import read_spectrum, write_spectrum
 from ..machine import keep_memory, one_thread
 from ..plot import plot_fits, save_figure
@@ -39,6 +39,10 @@ ClippedOption = Annotated[
     bool | None,
     typer.Option("--clipped/--not-clipped", help="Whether negative values were set to zero; else found from the data."),
 ]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Simulations side by side; one for each core, up to four.")
+]
+HalvesOption = Annotated[bool, typer.Option("--halves", help="Fit halves of the data too, to test the errors.")]
 FigureOption = Annotated[Path | None, typer.Option("-o", "--figure", help="Figure to write.")]
 
 
@@ -79,18 +83,19 @@ class FitOptions:
     as_stated: bool = False
     halves: bool = False
     clipped: bool | None = None
+    workers: int | None = None
 
 
 def fits_of(spectrum: Spectrum, models: list[str], options: FitOptions) -> list[Fit]:
     """Fits of candidates, started from a trained posterior and from the network's estimates where there are weights."""
     keep_memory()
-    with one_thread():
+    with one_thread(), crew_of(workers_of(options.workers)) as crew:
         starts, simulators = _estimates(spectrum, options.weights), Simulators(spectrum.study)
         guides = _guides(spectrum, models, options.posterior)
         return [
             fit(
                 spectrum, model, starts.get(model), simulators, options.seed, _say, options.draws, options.as_stated,
-                Extras(options.samples, options.halves, guides.get(model)), options.clipped,
+                Extras(options.samples, options.halves, guides.get(model)), options.clipped, crew,
             )
             for model in models
         ]  # fmt: skip
@@ -157,7 +162,8 @@ def fit_command(
     best_fit: Annotated[
         Path | None, typer.Option("--best-fit", help="Image of the best fit to write, .h5 or .npy, scaled to the data.")
     ] = None,
-    halves: Annotated[bool, typer.Option("--halves", help="Fit halves of the data too, to test the errors.")] = False,
+    halves: HalvesOption = False,
+    workers: WorkersOption = None,
     seed: SeedOption = 0,
     as_json: Json = False,
 ) -> None:
@@ -168,7 +174,7 @@ def fit_command(
         writable(figure, *FIGURES)
     if best_fit is not None:
         writable(best_fit, ".npy", ".h5")
-    options = FitOptions(weights, posterior, seed, draws, samples, as_stated, halves, clipped)
+    options = FitOptions(weights, posterior, seed, draws, samples, as_stated, halves, clipped, workers)
     (result,) = fits_of(read_spectrum(image, found, mask), [model], options)
     if figure is not None:
         save_figure(plot_fits([result]), figure)
@@ -193,6 +199,8 @@ def compare_command(
     posterior: PosteriorOption = None,
     as_stated: AsStatedOption = False,
     clipped: ClippedOption = None,
+    halves: HalvesOption = False,
+    workers: WorkersOption = None,
     seed: SeedOption = 0,
     as_json: Json = False,
 ) -> None:
@@ -202,7 +210,7 @@ def compare_command(
         raise StudyError(f"study {found.name} has one candidate alone; there is nothing to compare, use `fit`")
     if figure is not None:
         writable(figure, *FIGURES)
-    options = FitOptions(weights, posterior, seed, draws, samples, as_stated, clipped=clipped)
+    options = FitOptions(weights, posterior, seed, draws, samples, as_stated, halves, clipped, workers)
     spectrum = read_spectrum(image, found, mask)
     verdict = _verdict(spectrum, weights)
     result = compare(fits_of(spectrum, list(found.classes), options))
@@ -220,6 +228,8 @@ def compare_command(
         print(f"network: {verdict.sentence}")
     if otherwise is not None:
         print(f"DISAGREEMENT: {otherwise}")
+    for half in result.halves:
+        print(f"  halves by {half.name}: log-likelihood ratios {half.ratios[0]:+.1f} and {half.ratios[1]:+.1f}")
     for row in result.as_dict()["slices"][:6]:
         low, high = row["energy_meV"]
         print(f"  Ei {row['ei_meV']:g} meV, {low:g} to {high:g} meV: {row['log_likelihood_ratio']:+.1f}")

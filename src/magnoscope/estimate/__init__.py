@@ -1,8 +1,21 @@
 """Exchange parameters from a spectrum, and how much better one candidate describes it than another."""
 
 from .comparison import Comparison, compare
+from .crew import ALONE, Crew, crew_of, workers_of
 from .fit import DRAWS, Extras, fit
 from .instrument_errors import Simulators
 from .result import Fit
 
-__all__ = ["DRAWS", "Comparison", "Extras", "Fit", "Simulators", "compare", "fit"]
+__all__ = [
+    "ALONE",
+    "DRAWS",
+    "Comparison",
+    "Crew",
+    "Extras",
+    "Fit",
+    "Simulators",
+    "compare",
+    "crew_of",
+    "fit",
+    "workers_of",
+]

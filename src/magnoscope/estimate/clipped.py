@@ -135,10 +135,10 @@ class ClippedLikelihood(TileLikelihood):
         noise_bend[at] = weight[at] * np.clip(0.25 * mills * above * ((above + mills) * above - 1), 0.0, 0.5)
         return _Seen(log_chance, residual, weight, bend, cross, force.sum(1), noise_bend.sum(1))
 
-    def block_log_likelihood(self, profile: Profile) -> NDArray[np.float64]:
-        """Log-likelihood of each block, the noise of each tile given, (n_blocks,)."""
+    def pixel_log_likelihood(self, profile: Profile) -> NDArray[np.float64]:
+        """Log-likelihood of each pixel, the noise of each tile given, (n_tiles, n_pixels)."""
         assert profile.pixel is not None
-        return self.by_block(profile.pixel)
+        return profile.pixel
 
 
 def likelihood_of(spectrum: Spectrum, clipped: bool | None = None) -> TileLikelihood:

@@ -14,10 +14,27 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from .halves import ways_of
 from .result import Fit
 
 SURE = 0.01
 """A candidate is preferred where chance would make such a difference less often than this."""
+
+
+@dataclass(frozen=True)
+class HalfRatios:
+    """What two halves of the data say of the two best candidates, as both are fitted to all of them.
+
+    Attributes
+    ----------
+    name : str
+        How the data were halved.
+    ratios : (first, second)
+        Log-likelihood of the best less that of the second, pixels of one half summed, without penalties.
+    """
+
+    name: str
+    ratios: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -36,6 +53,7 @@ class Comparison:
         How often chance alone would favour one of the two by so much.
     preferred : str or None
         None where neither can be preferred.
+    halves : tuple of HalfRatios
     """
 
     fits: dict[str, Fit]
@@ -43,6 +61,7 @@ class Comparison:
     difference: NDArray[np.float64]
     p_value: float
     preferred: str | None
+    halves: tuple[HalfRatios, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -87,6 +106,7 @@ class Comparison:
                     np.ndindex(*self.difference.shape), key=lambda rs: -abs(np.nan_to_num(self.difference[rs]))
                 )
             ],
+            "halves": [{"halves": half.name, "log_likelihood_ratios": list(half.ratios)} for half in self.halves],
             "fits": {name: f.as_dict() for name, f in self.fits.items()},
             "message": self.sentence,
         }
@@ -107,12 +127,18 @@ def compare(fits: list[Fit]) -> Comparison:
     difference = best.log_likelihood - second.log_likelihood
     lead = penalised[best.model] - penalised[second.model]
     p_value = vuong(best.blocks - second.blocks, lead)
+    pixels = best.pixels - second.pixels
+    halves = tuple(
+        HalfRatios(name, (float(pixels[first].sum()), float(pixels[~first].sum())))
+        for name, first in ways_of(best.spectrum).items()
+    )
     return Comparison(
         fits={f.model: f for f in ordered},
         evidence={f.model: float(penalised[f.model] - penalised[best.model]) for f in ordered},
         difference=difference,
         p_value=p_value,
         preferred=best.model if p_value < SURE else None,
+        halves=halves,
     )
 
 

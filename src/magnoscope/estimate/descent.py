@@ -1,8 +1,8 @@
 """Least squares with the simulator itself: Levenberg and Marquardt's steps on differences, within the prior.
 
-A step needs one simulation for each parameter and one or more to try it; errors of the instrument are steps of their
-own that need none, once the spectrum's response to them is known. Parameter sets whose magnetic structure is no energy
-minimum count as infinitely unlikely.
+A step needs one simulation for each parameter and one or more to try it; errors of the instrument need none for their
+steps, once the spectrum's response to them is known, and are tried with the others. Parameter sets whose magnetic
+structure is no energy minimum count as infinitely unlikely.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,8 @@ from .crew import ALONE, Crew
 from .instrument_errors import Response
 from .likelihood import Profile, TileLikelihood
 
-Simulate = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+Simulate = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+"""From parameters (n_parameters,) meV and errors of the instrument (n_errors,) to a spectrum."""
 
 DIFFERENCE = 0.004
 """Step of the differences, as a share of the prior's width."""
@@ -37,9 +38,9 @@ class Point:
     sizes : (n_errors,)
         Of the errors of the instrument, in units of their priors' standard deviations; none unless they are fitted.
     signal : (runs, slices, x, y)
-        As simulated, without these errors.
+        As simulated, with these errors.
     model : (n_tiles, n_pixels)
-        With them.
+        As it is compared.
     profile : Profile
     """
 
@@ -88,7 +89,7 @@ class Target:
     ----------
     likelihood : TileLikelihood
     simulate : callable
-        From parameters to a spectrum (runs, slices, x, y).
+        From parameters and errors of the instrument to a spectrum (runs, slices, x, y).
     prior : (n_parameters, 2) meV
     response : Response or None
         To errors of the instrument, where these are fitted too.
@@ -114,24 +115,18 @@ class Target:
 
     def look(self, unknowns: NDArray[np.float64]) -> Point | None:
         """The spectrum from a parameter set, and errors or none; None where the magnetic structure is not stable."""
+        values, given = unknowns[: len(self.prior)], unknowns[len(self.prior) :]
+        sizes = np.zeros(len(self.bounds) - len(self.prior))
+        sizes[: len(given)] = given
         try:
-            signal = self.simulate(unknowns[: len(self.prior)])
+            return self.seen(values, sizes, self.simulate(values, sizes))
         except InstabilityError:
             return None
-        sizes = np.zeros(len(self.bounds) - len(self.prior))
-        given = unknowns[len(self.prior) :]
-        sizes[: len(given)] = given
-        return self.seen(unknowns[: len(self.prior)], sizes, signal)
 
     def seen(self, values: NDArray[np.float64], sizes: NDArray[np.float64], signal: NDArray[np.float64]) -> Point:
         """The spectrum from a parameter set that is simulated already."""
-        model = self.laid(signal, sizes)
+        model = self.likelihood.simulated(signal)
         return Point(values, sizes, signal, model, self.likelihood.profile(model))
-
-    def laid(self, signal: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
-        """A simulation with errors of the instrument, as it is compared, (n_tiles, n_pixels)."""
-        changed = signal if self.response is None else signal + self.response.change(sizes)
-        return self.likelihood.simulated(changed)
 
     def _change(self, point: Point, number: int) -> NDArray[np.float64]:
         """Derivative of the model by one parameter in units of its prior's width; none without a stable neighbour."""
@@ -142,9 +137,10 @@ class Target:
             if not low <= moved[number] <= high:
                 continue
             try:
-                return (self.laid(self.simulate(moved), point.sizes) - point.model) / step
+                there = self.likelihood.simulated(self.simulate(moved, point.sizes))
             except InstabilityError:
                 continue
+            return (there - point.model) / step
         return np.zeros_like(point.model)
 
     def slopes(self, point: Point) -> list[NDArray[np.float64]]:

@@ -8,10 +8,10 @@ instrument (:mod:`.instrument_errors`), to its end on default simulations. What 
 """
 
 import time
-from threading import Lock
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,9 @@ from ..spectrum import Spectrum
 from ..spinwave import ModeSolver, is_stable
 from .clipped import likelihood_of
 from .crew import ALONE, Crew
-from .descent import Curvature, Point, Target
+from .descent import Curvature, Point, Simulate, Target
 from .halves import halves_of
-from .instrument_errors import KINDS, RunByRun, Simulators, response
+from .instrument_errors import Simulators, Spectra, response
 from .likelihood import TileLikelihood
 from .result import Fit, covariances, result_of, with_sample
 from .sampling import Proposal, Sample, sample
@@ -40,16 +40,16 @@ STEPS = 5
 LONG = 8
 """Steps of a descent whose valley is long and flat: that with errors of the instrument."""
 MOST_CENTRES = 4
-"""How often errors of the instrument are simulated themselves before every simulation is a default one."""
+"""How often the response to errors of the instrument is simulated."""
 FIRST_STEP, NEXT_STEP = 1.0, 0.5
 """Half of the range (standard deviations) in which the response to errors should hold: at first, and about some."""
 OF_HALF = 2
 """Steps of a fit to half of the data, which begins at that to all."""
 KEPT = 16
 """Spectra that are kept in case they are asked for again."""
-SETTLED = 1.0
+SETTLED = 5.0
 """What a descent may gain in log-likelihood from where it has just been centred, and still need no other centre."""
-FINEST = 6
+FINEST = 4
 """Steps with default simulations, at most."""
 CLOSE = 0.2
 """A fit has ended once a step changes nothing by more than this share of its error."""
@@ -81,25 +81,30 @@ class Extras:
 
 
 class _Counted:
-    """A simulator of one model that counts, and keeps its last spectra: fits to halves of data begin at one point."""
+    """What simulates one model, counted, and its last spectra kept: fits to halves of data begin at one point."""
 
-    def __init__(self, simulator: Simulator | RunByRun, model: str) -> None:
-        self.simulator, self.model, self.count = simulator, model, 0
+    def __init__(self, simulate: Simulate, model: str) -> None:
+        self.simulate, self.model, self.count = simulate, model, 0
         self.kept: dict[bytes, NDArray[np.float64]] = {}
         self.lock = Lock()
 
-    def __call__(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        key = values.tobytes()
+    def __call__(self, values: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+        key = values.tobytes() + sizes.tobytes()
         with self.lock:
             if key in self.kept:
                 return self.kept[key]
             self.count += 1
-        signal = self.simulator.signal(self.model, values)
+        signal = self.simulate(values, sizes)
         with self.lock:
             while len(self.kept) >= KEPT:
                 self.kept.pop(next(iter(self.kept)))
             self.kept[key] = signal
         return signal
+
+
+def _stated_spectra(simulator: Simulator, model: str) -> _Counted:
+    """With the instrument as the study states it."""
+    return _Counted(lambda values, sizes: simulator.signal(model, values), model)
 
 
 def fit(
@@ -150,22 +155,22 @@ def fit(
     prior = spectrum.study.model(model).prior
     smooth, sharp = TileLikelihood.of(spectrum, BLUR), likelihood_of(spectrum, clipped)
     simulators = simulators or Simulators(spectrum.study)
-    coarse = _Counted(simulators.coarse, model)
+    coarse = _stated_spectra(simulators.coarse, model)
     given, drawn = _given(estimate, prior, extras.network, seed)
     starts = _starts(smooth, simulators.coarse, coarse, prior, given, seed, draws, crew)
     best = _search(smooth, sharp, coarse, prior, starts, report, crew)
     report(f"{model}: log-likelihood {best.total:.1f} with coarse simulations")
     if as_stated:
-        target, best, near, changed = *_stated(sharp, simulators, model, best, crew), coarse, 0
+        target, best, near, used = *_stated(sharp, simulators, model, best, crew), coarse, 0
     else:
-        target, best, near, changed = _with_errors(sharp, simulators, model, best, report, crew)
+        target, best, near, used = _with_errors(sharp, simulators, model, best, report, crew)
     best, about = _finish(target, best)
     report(f"{model}: log-likelihood {best.total:.1f} with default simulations")
     result = result_of(spectrum, model, target, best, about)
     if extras.samples or extras.halves:
         result = _extended(result, target, best, about, near, simulators.fine.solver(model), extras, seed)
     counted = {id(c): c.count for c in (coarse, near, target.simulate) if isinstance(c, _Counted)}
-    simulations = changed + sum(counted.values())
+    simulations = used + sum(counted.values())
     return replace(result, network=drawn, simulations=simulations, seconds=time.monotonic() - started)
 
 
@@ -180,7 +185,7 @@ def _extended(
     seed: int,
 ) -> Fit:
     """A fit with weighted draws and halves of the data."""
-    close = _Near(near, best.values, best.signal)
+    close = _Near(near, best)
     if extras.samples:
         found = sample(
             target, best, about, covariances(about), close, lambda v: bool(is_stable(solver, v)),
@@ -206,13 +211,14 @@ def _given(
 
 
 class _Near:
-    """Spectra near a parameter set where the spectrum is known: that one, and differences of coarse simulations."""
+    """Spectra near a point where the spectrum is known: that one, and differences of cheaper simulations."""
 
-    def __init__(self, simulate: _Counted, values: NDArray[np.float64], signal: NDArray[np.float64]) -> None:
-        self.simulate, self.signal, self.coarse = simulate, signal, simulate(values)
+    def __init__(self, simulate: _Counted, point: Point) -> None:
+        self.simulate, self.signal = simulate, point.signal
+        self.cheaper = simulate(point.values, point.sizes)
 
-    def __call__(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.signal + self.simulate(values) - self.coarse
+    def __call__(self, values: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.signal + self.simulate(values, sizes) - self.cheaper
 
 
 def _refit(
@@ -243,9 +249,7 @@ def _search(
             f"{coarse.model}: {len(points)} descents of {steps} steps, smoothed log-likelihood {points[0].total:.1f}"
         )
     target = replace(target, likelihood=sharp)
-    found = crew.map(
-        lambda p: target.descend(target.seen(p.values, p.sizes, p.signal), STEPS), points[:LAST]
-    )
+    found = crew.map(lambda p: target.descend(target.seen(p.values, p.sizes, p.signal), STEPS), points[:LAST])
     return max(found, key=lambda p: p.total)
 
 
@@ -253,44 +257,42 @@ def _stated(
     likelihood: TileLikelihood, simulators: Simulators, model: str, best: Point, crew: Crew
 ) -> tuple[Target, Point]:
     """What is fitted with the instrument as the study states it, and the best point so far by default simulations."""
-    target = Target(likelihood, _Counted(simulators.fine, model), simulators.study.model(model).prior, crew=crew)
+    target = Target(likelihood, _stated_spectra(simulators.fine, model), simulators.study.model(model).prior, crew=crew)
     return target, target.look(best.values) or best
 
 
 def _with_errors(
     likelihood: TileLikelihood, simulators: Simulators, model: str, start: Point, report: Report, crew: Crew
 ) -> tuple[Target, Point, _Counted, int]:
-    """Go on with errors of the instrument, about those found so far, until they stay there; differences are coarse.
+    """Go on with errors of the instrument; differences from the last default simulation are cheaper ones.
 
     Returns
     -------
     target : Target
-        With default simulations about the errors found.
+        With default simulations.
     best : Point
-    coarse : callable
-        Coarse simulations about the same errors.
+    close : callable
+        The cheaper simulations.
     simulations : int
+        Beside those that they count.
     """
-    prior, best, settled, simulations = simulators.study.model(model).prior, start, False, 0
-    for number in range(MOST_CENTRES + 1):
+    study, fine_of, used = simulators.study, simulators.fine, 0
+    close = _Counted(Spectra(study, model, simulators.changed), model)
+    fine = _Counted(Spectra(study, model, lambda a: simulators.about(a) if a.any() else fine_of), model)
+    target = Target(likelihood, fine, study.model(model).prior, None, crew)
+    best, settled = start, False
+    for number in range(MOST_CENTRES):
         first = number == 0
-        centre = np.zeros(0) if first else best.sizes
-        found, used = response(simulators, model, best.values, centre, FIRST_STEP if first else NEXT_STEP, crew)
-        amounts = found.amounts(found.centre)[: len(KINDS)]
-        coarse = _Counted(simulators.changed(amounts, keep=first), model)
-        fine = _Counted(simulators.about(amounts) if amounts.any() else simulators.fine, model)
-        simulations += used
-        if settled or number == MOST_CENTRES:
-            target = Target(likelihood, fine, prior, found, crew)
-            return target, target.look(best.unknowns) or best, coarse, simulations
-        near = _Near(coarse, best.values, fine(best.values))
-        target = Target(likelihood, near, prior, found, crew)
+        found, spent = response(simulators, model, best.values, best.sizes, FIRST_STEP if first else NEXT_STEP, crew)
+        used += spent
+        target = replace(target, response=found)
+        if settled or number == MOST_CENTRES - 1:
+            break
         here = target.look(best.unknowns) or best
-        best = target.descend(here, LONG)
+        best = replace(target, simulate=_Near(close, here)).descend(here, LONG)
         settled = not first and best.total - here.total < SETTLED
-        simulations += coarse.count + fine.count
         report(f"{model}: log-likelihood {best.total:.1f} with errors of the instrument")
-    raise AssertionError("the last centre returns")
+    return target, target.look(best.unknowns) or best, close, used
 
 
 def _finish(target: Target, best: Point) -> tuple[Point, Curvature]:

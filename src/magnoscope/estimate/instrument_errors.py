@@ -1,8 +1,9 @@
 """What may be wrong with the instrument and the sample as a study states them, as nuisances of a fit.
 
-An error is counted in units of the standard deviation of its prior, so that its prior is a unit normal. What it does to
-a spectrum is a parabola through simulations of the study changed by it, about errors that are simulated themselves: of
-all runs at once, because no run depends on another's.
+An error is counted in units of the standard deviation of its prior, so that its prior is a unit normal. Spectra are
+simulated with their errors (:class:`Spectra`): what an energy zero does depends on where the modes are. How a spectrum
+changes with each (:class:`Response`), of which steps are made, is a parabola through simulations of the study changed
+by it: of all runs at once, because no run depends on another's.
 Sizes of the priors, and where they are from:
 
 - Energy zero of each run, 1.6 % of Ei: published resolution tables of two runs of one instrument belong to incident
@@ -40,7 +41,11 @@ MODE_WIDTH = 0.02
 """Of a run's highest energy transfer, full width at half maximum."""
 PIXELS = 0.5
 COARSE = Sampling(zone_points=10)
-"""For searches, and for the differences that errors of the instrument make."""
+"""For searches."""
+CLOSE = Sampling(zone_points=14)
+"""For differences from a default simulation, and for those that errors of the instrument make."""
+PREPARED = 3
+"""Sets of errors for which a simulator is kept."""
 
 
 def _energy_zero(study: Study, run: Run, size: float) -> Study:
@@ -147,9 +152,9 @@ class Simulators:
         return RunByRun(self.study, amounts, self.resolution)
 
     def changed(self, amounts: NDArray[np.float64], keep: bool = False) -> RunByRun:
-        """Coarsely, each run changed by errors of its own; kept for the next time where it will be asked for again."""
+        """For differences, each run changed by errors of its own; kept for good where it will be asked for again."""
         key = amounts.tobytes()
-        found = self._about_zero.get(key) or RunByRun(self.study, amounts, self.resolution, COARSE)
+        found = self._about_zero.get(key) or RunByRun(self.study, amounts, self.resolution, CLOSE)
         if keep:
             self._about_zero[key] = found
         return found
@@ -235,6 +240,42 @@ def errors_of(study: Study) -> tuple[tuple[Error, ...], NDArray[np.float64]]:
     return tuple(errors), member
 
 
+class Spectra:
+    """Spectra of one model, simulated with errors of the instrument.
+
+    Parameters
+    ----------
+    prepare : callable
+        From sizes by kind and run to what simulates with these errors.
+    """
+
+    def __init__(
+        self, study: Study, model: str, prepare: Callable[[NDArray[np.float64]], Simulator | RunByRun]
+    ) -> None:
+        self.model, self.prepare = model, prepare
+        self.errors, self.member = errors_of(study)
+        self.ready: dict[bytes, Simulator | RunByRun] = {}
+
+    def __call__(self, values: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The spectrum at parameters (n_parameters,) meV and errors (n_errors,) or none, (runs, slices, x, y)."""
+        amounts = np.einsum("e,ekr->kr", sizes if len(sizes) else np.zeros(len(self.errors)), self.member)
+        kinds = np.ascontiguousarray(amounts[: len(KINDS)])
+        key = kinds.tobytes()
+        simulator = self.ready.get(key) or self.prepare(kinds)
+        self.ready = dict([*self.ready.items(), (key, simulator)][-PREPARED:])
+        signal = simulator.signal(self.model, values)
+        for axis, size in enumerate(amounts[len(KINDS) :, 0]):
+            linear, square = _place(signal, axis)
+            signal = signal + size * linear + size**2 * square
+        return signal
+
+
+def _place(signal: NDArray[np.float64], axis: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What another place along an axis of a map, and its square, add."""
+    slope = np.gradient(signal, axis=2 + axis)
+    return -PIXELS * slope, PIXELS**2 / 2 * np.gradient(slope, axis=2 + axis)
+
+
 def response(
     simulators: Simulators,
     model: str,
@@ -278,7 +319,6 @@ def response(
         square = (one / a - two / b) / (a - b)
         rows.append((one / a - a * square, square))
     for axis in range(len(member[0]) - len(KINDS)):
-        slope = np.gradient(base, axis=2 + axis)
-        rows.append((-PIXELS * slope, PIXELS**2 / 2 * np.gradient(slope, axis=2 + axis)))
+        rows.append(_place(base, axis))
     linear, square = (np.stack(arrays) for arrays in zip(*rows, strict=True))
     return Response(errors, centre, linear, square, member), 1 + 2 * len(KINDS)

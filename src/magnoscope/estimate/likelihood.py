@@ -246,15 +246,26 @@ class TileLikelihood:
         sums = [(one * patch) @ other.swapaxes(1, 2) for patch in self.patches.T]
         return np.stack(sums, 1).reshape(-1, one.shape[1], other.shape[1])
 
-    def block_log_likelihood(self, profile: Profile) -> NDArray[np.float64]:
-        """Log-likelihood of each block, the noise of each tile given, (n_blocks,)."""
+    def pixel_log_likelihood(self, profile: Profile) -> NDArray[np.float64]:
+        """Log-likelihood of each pixel, the noise of each tile given, (n_tiles, n_pixels)."""
         share = self.share[:, None] * self.valid.reshape(self.measured.shape)
         level = profile.mean_square[:, None]
-        return self.by_block(-0.5 * share * (np.log(level) + profile.weight * profile.residual**2 / level))
+        return -0.5 * share * (np.log(level) + profile.weight * profile.residual**2 / level)
+
+    def block_log_likelihood(self, profile: Profile) -> NDArray[np.float64]:
+        """That of each block, (n_blocks,)."""
+        return self.by_block(self.pixel_log_likelihood(profile))
 
     def _tiles(self, array: Any) -> Any:
         tiles = self.spectrum.study.view.as_tiles(array)
         return tiles.reshape(-1, *tiles.shape[2:])[self.tiles]
+
+    def as_spectrum(self, tiles: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What each pixel of the tiles used has, (n_tiles, n_pixels), as a spectrum, zero elsewhere."""
+        view = self.spectrum.study.view
+        whole = np.zeros(view.as_tiles(self.spectrum.signal).shape)
+        whole.reshape(-1, *whole.shape[2:])[self.tiles] = tiles.reshape(len(self.tiles), *whole.shape[2:])
+        return np.asarray(view.from_tiles(whole))
 
     def _smooth(self, tiles: NDArray[np.float64]) -> NDArray[np.float64]:
         """Smooth over valid pixels alone; (n_tiles, n_pixels)."""

@@ -99,6 +99,8 @@ class Fit:
         NaN where a tile was not used.
     blocks : (n_blocks,)
         Log-likelihood of each block of pixels, the noise of each tile given.
+    pixels : (runs, slices, x, y)
+        Log-likelihood of each pixel, the noise of each tile given; zero where none was used.
     match : Match
         Chi-square by tile, the best fit with scale and background, the share of structure left unexplained.
     halves : tuple of Halves
@@ -124,6 +126,7 @@ class Fit:
     correlation: NDArray[np.float64]
     log_likelihood: NDArray[np.float64]
     blocks: NDArray[np.float64]
+    pixels: NDArray[np.float64]
     match: Match
     simulations: int
     seconds: float
@@ -218,11 +221,9 @@ def result_of(spectrum: Spectrum, model: str, target: Target, end: Point, about:
         )
     )
     instrument: tuple[FittedError, ...] = ()
-    signal = end.signal
     if target.response is not None:
-        signal = signal + target.response.change(end.sizes)
         instrument = _fitted_errors(target.response, spectrum, end.sizes, errors[1][n:])
-    best = match(spectrum, signal)
+    best = match(spectrum, end.signal)
     log_likelihood = np.full(best.per_tile.shape, np.nan)
     log_likelihood.ravel()[likelihood.tiles] = end.profile.log_likelihood
     sizes = np.sqrt(np.diag(whole))[:n]
@@ -234,6 +235,7 @@ def result_of(spectrum: Spectrum, model: str, target: Target, end: Point, about:
         correlation=whole[:n, :n] / np.maximum(np.outer(sizes, sizes), 1e-300),
         log_likelihood=log_likelihood,
         blocks=likelihood.block_log_likelihood(end.profile),
+        pixels=likelihood.as_spectrum(likelihood.pixel_log_likelihood(end.profile)),
         match=best,
         simulations=0,
         seconds=0.0,

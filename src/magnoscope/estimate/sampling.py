@@ -6,7 +6,8 @@ its curvature is theirs in every direction (both adjustments of a misspecified l
 S. Bate, Biometrika 94, 167 (2007), and M. Ribatet, D. Cooley and A. C. Davison, Statistica Sinica 22, 813 (2012)). Most
 of the valley is then seen at its own places, bends and ends included.
 
-Errors of the instrument cost no simulations: at each draw they are where the likelihood is highest within their bounds.
+Errors of the instrument follow each draw to where the likelihood is highest within their bounds: along the valley they
+are simulated with it, what is left needs no simulation.
 Draws are of Student's distribution about the fit and, where there is one, of a network's posterior; after each part of
 them the distribution is fitted to the draws so far (J.-M. Cornuet et al., Scand. J. Stat. 39, 798 (2012)). Their
 weights say how many independent ones they are worth (the effective sample size).
@@ -105,7 +106,7 @@ def sample(
     covariances : two (n_unknowns, n_unknowns)
         By curvature alone, and with the disagreement of blocks.
     simulate : callable
-        From parameters to a spectrum, as that of ``target`` or a cheaper one that agrees with it at the fit.
+        From parameters and errors to a spectrum, as that of ``target`` or a cheaper one that agrees with it at the fit.
     allowed : callable
         Whether the prior allows a parameter set (n_parameters,) that lies within its ranges.
     number : int
@@ -124,11 +125,12 @@ def sample(
         if not allowed(low + width * place):
             return -np.inf
         move = turn @ (place - centre)
+        sizes = follow.sizes(move)
         try:
-            signal = simulate(end.values + width * move)
+            signal = simulate(end.values + width * move, sizes)
         except InstabilityError:
             return -np.inf
-        return power * follow.highest(signal, move, GAIN / power)
+        return power * follow.highest(signal, sizes, GAIN / power)
 
     drawn = _Mixture(n, np.random.default_rng([seed, 41]), other, seed)
     heights, scaled = np.empty(0), np.empty((0, n))
@@ -144,9 +146,7 @@ def sample(
     return Sample(low + width * scaled, weights / weights.sum())
 
 
-def adjustment(
-    statistical: NDArray[np.float64], whole: NDArray[np.float64]
-) -> tuple[float, NDArray[np.float64]]:
+def adjustment(statistical: NDArray[np.float64], whole: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
     """What makes a normal likelihood of one covariance (n, n) one of another: a power, and a map of the parameters.
 
     The power alone gives it the same volume. The map (n, n), symmetric where both are of one shape and of determinant
@@ -220,7 +220,7 @@ class _Mixture:
 
 @dataclass(frozen=True)
 class _Follow:
-    """Errors of the instrument that follow the parameters without simulations, within their bounds.
+    """Errors of the instrument that follow the parameters within their bounds.
 
     Attributes
     ----------
@@ -252,7 +252,7 @@ class _Follow:
         """How free ones go with the parameters where the likelihood is highest, (n_free, n_parameters)."""
         n = len(self.target.prior)
         own = self.information[n:, n:][np.ix_(self.free, self.free)]
-        return -np.linalg.solve(own, self.information[n:, :n][self.free])
+        return np.asarray(-np.linalg.solve(own, self.information[n:, :n][self.free]))
 
     def statistical(self, otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
         """Covariance of the parameters by the curvature of the likelihood with errors that follow, (n, n)."""
@@ -260,17 +260,24 @@ class _Follow:
             return otherwise
         n = len(self.target.prior)
         curvature = self.information[:n, :n] + self.information[:n, n:][:, self.free] @ self._along()
-        return np.linalg.inv(curvature + 12.0 * np.eye(n))
+        return np.asarray(np.linalg.inv(curvature + 12.0 * np.eye(n)))
 
-    def highest(self, signal: NDArray[np.float64], move: NDArray[np.float64], gain: float) -> float:
-        """Log-likelihood of a simulation ``move`` (n_parameters, of the priors' widths) off, errors following."""
-        target, sizes = self.target, self.end.sizes.copy()
-        if self.jacobian is None:
-            return target.seen(self.end.values, sizes, signal).total
-        n, likelihood = len(move), target.likelihood
+    def sizes(self, move: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Errors along the valley, ``move`` (n_parameters, of the priors' widths) off the fit, (n_errors,)."""
+        sizes = self.end.sizes.copy()
+        if len(sizes):
+            sizes[self.free] += self._along() @ move
+        low, high = self.target.bounds[len(move) :].T
+        return np.asarray(np.clip(sizes, low, high))
+
+    def highest(self, signal: NDArray[np.float64], sizes: NDArray[np.float64], gain: float) -> float:
+        """Log-likelihood of a simulation with errors (n_errors,), once these have moved on to where it is highest."""
+        target, likelihood, response = self.target, self.target.likelihood, self.target.response
+        here = target.seen(self.end.values, sizes, signal)
+        if response is None or self.jacobian is None:
+            return here.total
+        n, simulated = len(target.prior), response.change(sizes)
         low, high = target.bounds[n:].T
-        sizes[self.free] += self._along() @ move
-        here = target.seen(self.end.values, np.clip(sizes, low, high), signal)
         for _ in range(FOLLOWED):
             profile = here.profile
             pull = (likelihood.share / profile.mean_square)[:, None] * profile.weight * profile.residual
@@ -280,7 +287,8 @@ class _Follow:
             step[free] = np.linalg.solve(self.information[n:, n:][np.ix_(free, free)], force[free])
             if 0.5 * force @ step < gain:
                 break
-            there = target.seen(self.end.values, np.clip(here.sizes + step, low, high), signal)
+            moved = np.clip(here.sizes + step, low, high)
+            there = target.seen(self.end.values, moved, signal + response.change(moved) - simulated)
             if there.total < here.total + gain:
                 break
             here = there
