@@ -96,6 +96,7 @@ def test_a_posterior_that_ships_is_used_unasked(
     shutil.copy(posterior, tmp_path / "weights" / "square-posterior.safetensors")
     monkeypatch.setattr("magnoscope.trust.posterior.resources", SimpleNamespace(files=lambda package: tmp_path))
     assert run("fit", counts, "--model", "far", *words).json["network"].keys() == {"J1", "J2"}
+    assert run("fit", counts, "--model", "far", *words, "--no-posterior").json["network"] is None
     compared = run("compare", counts, *words).json
     assert all(found["network"] for found in compared["fits"].values())
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from magnoscope.errors import SpectrumError
-from magnoscope.estimate import Extras, Simulators, compare, fit
+from magnoscope.estimate import ALONE, Extras, Simulators, compare, crew_of, fit, workers_of
 from magnoscope.estimate.clipped import ClippedLikelihood, seems_clipped
 from magnoscope.estimate.comparison import vuong
-from magnoscope.estimate.instrument_errors import KINDS, response
+from magnoscope.estimate.instrument_errors import KINDS, Spectra, response
 from magnoscope.estimate.likelihood import TileLikelihood
-from magnoscope.estimate.sampling import Sample
+from magnoscope.estimate.sampling import Sample, adjustment
 from magnoscope.simulate import Simulator
 from magnoscope.spectrum import Spectrum, counted
 from magnoscope.studies import parse_study
@@ -55,6 +55,21 @@ def test_scale_and_background_of_a_slice_are_free(simulator: Simulator):
     two = likelihood.profile(likelihood.simulated(3 * model + 7))
     assert two.total == pytest.approx(one.total, abs=1e-6)
     assert np.allclose(two.scale * 3, one.scale)
+
+
+def test_a_slice_without_signal_is_not_made_to_have_some(simulator: Simulator):
+    found = measured(simulator, 0)
+    signal = simulator.signal("near", simulator.study.model("near").reference)
+    # the faintest copy of what is measured in a slice of which the simulation has nothing
+    signal[0, 3] = 1e-9 * np.nan_to_num(found.signal[0, 3])
+    likelihood = TileLikelihood.of(found)
+    laid = likelihood.profile(likelihood.simulated(signal))
+    assert laid.pull is not None
+    assert laid.scale[3] == pytest.approx(laid.pull.centre[3], rel=0.01)
+    assert np.std((laid.scale[3] * likelihood.simulated(signal))[3]) < 1e-4 * np.std(found.signal[0, 3])
+    # what is seen well has a scale of its own
+    others = laid.scale[:3] / laid.pull.centre[:3]
+    assert np.ptp(others) > 0.1
 
 
 def test_the_projected_change_is_the_change_of_the_residual(simulator: Simulator):
@@ -102,6 +117,10 @@ def test_the_right_candidate_is_preferred_and_a_wrong_one_is_warned_of(
     result = compare([fit(found, model, simulators=simulators, draws=16, as_stated=True) for model in study.classes])
     assert next(iter(result.fits)) == "far"
     assert result.evidence["near"] < -20
+    for half in result.halves:
+        blocks = [f.blocks for f in result.fits.values()]
+        assert sum(half.ratios) == pytest.approx((blocks[0] - blocks[1]).sum())
+    assert "fields of pixels" in [half.name for half in result.halves]
     assert result.preferred in ("far", None)
     noise = replace(found, signal=np.random.default_rng(0).normal(5, 1, found.signal.shape))
     assert "unexplained" in str(fit(noise, "near", simulators=simulators, draws=8, as_stated=True).warning)
@@ -225,6 +244,35 @@ def test_draws_about_a_fit_are_those_of_its_errors(study: Study, simulators: Sim
     assert drawn.as_dict()["effective_sample_size"] == drawn.sample.effective
 
 
+def test_a_likelihood_is_adjusted_to_the_errors():
+    rng = np.random.default_rng(0)
+    one, other = (a @ a.T for a in rng.normal(size=(2, 4, 4)))
+    power, turn = adjustment(one, other)
+    assert np.linalg.det(turn) == pytest.approx(1)
+    assert power**4 == pytest.approx(np.linalg.det(one) / np.linalg.det(other))
+    assert power * turn.T @ np.linalg.inv(one) @ turn == pytest.approx(np.linalg.inv(other))
+    # errors that are larger by one factor leave all in its place
+    power, turn = adjustment(one, 7 * one)
+    assert power == pytest.approx(1 / 7) and turn == pytest.approx(np.eye(4), abs=1e-6)
+
+
+def test_errors_of_the_instrument_follow_the_draws(study: Study, simulators: Simulators, simulator: Simulator):
+    found = measured(simulator, 9, "far", counts=60, J1=-2.2, J2=-1.4)
+    drawn = fit(found, "far", np.array([-2.2, -1.4]), simulators, draws=0, extras=Extras(samples=32))
+    assert drawn.sample is not None and drawn.sample.effective > 10
+    for place, truth in zip(drawn.sample.mean, (-2.2, -1.4), strict=True):
+        assert abs(place - truth) < 0.15
+
+
+def test_a_crew_keeps_the_order_and_changes_nothing(study: Study, simulators: Simulators, simulator: Simulator):
+    with crew_of(3) as crew:
+        assert crew.map(lambda n: n * n, range(20)) == [n * n for n in range(20)]
+        found, start = measured(simulator, 5, "far", J1=-2.2, J2=-1.4), np.array([-2.3, -1.5])
+        fits = [fit(found, "far", start, simulators, draws=0, as_stated=True, crew=c) for c in (ALONE, crew)]
+    assert fits[0].parameters == fits[1].parameters and fits[0].simulations == fits[1].simulations
+    assert workers_of(3) == 3 and 1 <= workers_of(None) <= 4
+
+
 def test_weighted_draws_know_the_end_of_a_prior():
     weighted = Sample(np.array([[0.0], [1.0], [2.0]]), np.array([0.25, 0.5, 0.25]))
     assert weighted.mean == pytest.approx([1.0]) and weighted.covariance == pytest.approx(np.array([[0.5]]))
@@ -267,6 +315,17 @@ def test_the_response_is_that_of_simulations(study: Study, simulators: Simulator
         step = 1e-4 * np.eye(len(sizes))[kind]
         slope = (found.change(sizes + step) - found.change(sizes - step)) / 2e-4
         assert np.allclose(found.slope(kind, sizes), slope, atol=1e-6)
+
+
+def test_spectra_are_simulated_with_their_errors(study: Study, simulators: Simulators):
+    values, spectra = study.model("far").reference, Spectra(study, "far", simulators.about)
+    sizes = np.array([0.5, -0.3, 0.4, 0.0, 0.0, 0.0])
+    exact = simulators.about(sizes[:4, None]).signal("far", values)
+    assert np.array_equal(spectra(values, sizes), exact)
+    sizes[4] = 0.1  # a twentieth of a pixel along h
+    moved = spectra(values, sizes) - exact
+    shifted = -0.05 * np.gradient(exact, axis=2)
+    assert np.linalg.norm(moved - shifted) < 0.1 * np.linalg.norm(shifted)
 
 
 def test_modes_that_are_wider_than_stated_are_found(study: Study, simulators: Simulators):

@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 from ..errors import StudyError, WeightsError
-from ..estimate import DRAWS, Extras, Fit, Simulators, compare, crew_of, fit, workers_of
+from ..estimate import DRAWS, DRAWS_GUIDED, Extras, Fit, Simulators, compare, crew_of, fit, workers_of
 from ..io.images import read_spectrum, write_spectrum
 from ..machine import keep_memory, one_thread
 from ..plot import plot_fits, save_figure
@@ -25,7 +25,12 @@ from .judge import ImageArgument, MaskOption, WeightsOption
 SAMPLES = 200
 """Draws of the posterior about a fit unless told otherwise."""
 
-DrawsOption = Annotated[int, typer.Option("--draws", min=1, help="Draws of the prior that are looked at.")]
+DrawsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--draws", min=1, help=f"Draws of the prior that are looked at; {DRAWS}, with a posterior {DRAWS_GUIDED}."
+    ),
+]
 AsStatedOption = Annotated[
     bool, typer.Option("--as-stated", help="Take the instrument as the study states it; else fit its errors too.")
 ]
@@ -34,6 +39,9 @@ SamplesOption = Annotated[
 ]
 PosteriorOption = Annotated[
     Path | None, typer.Option("--posterior", help="Weights of `train posterior`; else those that ship, if any.")
+]
+NoPosteriorOption = Annotated[
+    bool, typer.Option("--no-posterior", help="Start from draws of the prior alone, whatever weights ship.")
 ]
 ClippedOption = Annotated[
     bool | None,
@@ -77,8 +85,9 @@ class FitOptions:
 
     weights: Path | None = None
     posterior: Path | None = None
+    no_posterior: bool = False
     seed: int = 0
-    draws: int = DRAWS
+    draws: int | None = None
     samples: int = SAMPLES
     as_stated: bool = False
     halves: bool = False
@@ -91,7 +100,7 @@ def fits_of(spectrum: Spectrum, models: list[str], options: FitOptions) -> list[
     keep_memory()
     with one_thread(), crew_of(workers_of(options.workers)) as crew:
         starts, simulators = _estimates(spectrum, options.weights), Simulators(spectrum.study)
-        guides = _guides(spectrum, models, options.posterior)
+        guides = {} if options.no_posterior else _guides(spectrum, models, options.posterior)
         return [
             fit(
                 spectrum, model, starts.get(model), simulators, options.seed, _say, options.draws, options.as_stated,
@@ -154,9 +163,10 @@ def fit_command(
     mask: MaskOption = None,
     weights: WeightsOption = None,
     figure: FigureOption = None,
-    draws: DrawsOption = DRAWS,
+    draws: DrawsOption = None,
     samples: SamplesOption = SAMPLES,
     posterior: PosteriorOption = None,
+    no_posterior: NoPosteriorOption = False,
     as_stated: AsStatedOption = False,
     clipped: ClippedOption = None,
     best_fit: Annotated[
@@ -174,7 +184,7 @@ def fit_command(
         writable(figure, *FIGURES)
     if best_fit is not None:
         writable(best_fit, ".npy", ".h5")
-    options = FitOptions(weights, posterior, seed, draws, samples, as_stated, halves, clipped, workers)
+    options = FitOptions(weights, posterior, no_posterior, seed, draws, samples, as_stated, halves, clipped, workers)
     (result,) = fits_of(read_spectrum(image, found, mask), [model], options)
     if figure is not None:
         save_figure(plot_fits([result]), figure)
@@ -194,9 +204,10 @@ def compare_command(
     mask: MaskOption = None,
     weights: WeightsOption = None,
     figure: FigureOption = None,
-    draws: DrawsOption = DRAWS,
+    draws: DrawsOption = None,
     samples: SamplesOption = SAMPLES,
     posterior: PosteriorOption = None,
+    no_posterior: NoPosteriorOption = False,
     as_stated: AsStatedOption = False,
     clipped: ClippedOption = None,
     halves: HalvesOption = False,
@@ -210,7 +221,7 @@ def compare_command(
         raise StudyError(f"study {found.name} has one candidate alone; there is nothing to compare, use `fit`")
     if figure is not None:
         writable(figure, *FIGURES)
-    options = FitOptions(weights, posterior, seed, draws, samples, as_stated, halves, clipped, workers)
+    options = FitOptions(weights, posterior, no_posterior, seed, draws, samples, as_stated, halves, clipped, workers)
     spectrum = read_spectrum(image, found, mask)
     verdict = _verdict(spectrum, weights)
     result = compare(fits_of(spectrum, list(found.classes), options))

@@ -16,7 +16,7 @@ from ..spectrum import Spectrum
 from ..studies import default_study, parse_study, study_text
 from ..trust.weights import load_weights, shipped_weights
 from .common import Json, SeedOption, StudyOption, app, print_json, writable
-from .estimate import DRAWS, DrawsOption, FitOptions, fits_of
+from .estimate import DrawsOption, FitOptions, fits_of
 from .judge import ImageArgument, MaskOption, WeightsOption
 
 
@@ -28,7 +28,7 @@ def report(
     mask: MaskOption = None,
     weights: WeightsOption = None,
     fitted: Annotated[bool, typer.Option("--compare", help="Fit every candidate too; takes minutes.")] = False,
-    draws: DrawsOption = DRAWS,
+    draws: DrawsOption = None,
     seed: SeedOption = 0,
     as_json: Json = False,
 ) -> None:
@@ -68,7 +68,7 @@ def command_line() -> str:
     return shlex.join(["magnoscope", *(re.sub(r"[^=]*/", "", word) for word in sys.argv[1:])])
 
 
-def _compared(spectrum: Spectrum, weights: Path, seed: int, draws: int) -> Comparison:
+def _compared(spectrum: Spectrum, weights: Path, seed: int, draws: int | None) -> Comparison:
     options = FitOptions(weights, seed=seed, draws=draws, samples=0)
     return compare(fits_of(spectrum, list(spectrum.study.classes), options))
 

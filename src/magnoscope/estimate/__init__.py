@@ -2,13 +2,14 @@
 
 from .comparison import Comparison, compare
 from .crew import ALONE, Crew, crew_of, workers_of
-from .fit import DRAWS, Extras, fit
+from .fit import DRAWS, DRAWS_GUIDED, Extras, fit
 from .instrument_errors import Simulators
 from .result import Fit
 
 __all__ = [
     "ALONE",
     "DRAWS",
+    "DRAWS_GUIDED",
     "Comparison",
     "Crew",
     "Extras",

@@ -33,8 +33,12 @@ BLUR = 2.0
 """Smoothing of the search, pixels."""
 DRAWS = 48
 """Draws of the prior that are looked at."""
+DRAWS_GUIDED = 12
+"""The same beside a network's posterior."""
 ROUNDS = ((14, 2), (5, 4))
 """How many of the best starts are followed, and by how many steps, smoothed; then the two best unsmoothed."""
+ROUNDS_GUIDED = ((6, 2), (3, 4))
+"""The same beside a network's posterior."""
 LAST = 2
 STEPS = 5
 LONG = 8
@@ -72,7 +76,7 @@ class Extras:
     halves : bool
         Whether the fit is repeated with halves of the data.
     network : Proposal or None
-        A network's posterior: where the search begins, and what half of the draws are of.
+        A network's posterior: where the search begins.
     """
 
     samples: int = 0
@@ -114,7 +118,7 @@ def fit(
     simulators: Simulators | None = None,
     seed: int = 0,
     report: Report = lambda line: None,
-    draws: int = DRAWS,
+    draws: int | None = None,
     as_stated: bool = False,
     extras: Extras = Extras(),
     clipped: bool | None = None,
@@ -134,8 +138,8 @@ def fit(
         Of the draws.
     report : callable
         Told what is done.
-    draws : int
-        Draws of the prior that are looked at.
+    draws : int, optional
+        Draws of the prior that are looked at; fewer unless told otherwise where there is a network's posterior.
     as_stated : bool
         Whether the instrument is taken as the study states it; else its errors are fitted too.
     extras : Extras
@@ -157,8 +161,10 @@ def fit(
     simulators = simulators or Simulators(spectrum.study)
     coarse = _stated_spectra(simulators.coarse, model)
     given, drawn = _given(estimate, prior, extras.network, seed)
+    guided = extras.network is not None
+    draws = (DRAWS_GUIDED if guided else DRAWS) if draws is None else draws
     starts = _starts(smooth, simulators.coarse, coarse, prior, given, seed, draws, crew)
-    best = _search(smooth, sharp, coarse, prior, starts, report, crew)
+    best = _search(smooth, sharp, coarse, prior, starts, ROUNDS_GUIDED if guided else ROUNDS, report, crew)
     report(f"{model}: log-likelihood {best.total:.1f} with coarse simulations")
     if as_stated:
         target, best, near, used = *_stated(sharp, simulators, model, best, crew), coarse, 0
@@ -189,7 +195,7 @@ def _extended(
     if extras.samples:
         found = sample(
             target, best, about, covariances(about), close, lambda v: bool(is_stable(solver, v)),
-            extras.samples, seed, extras.network,
+            extras.samples, seed,
         )  # fmt: skip
         result = with_sample(result, found)
     if extras.halves:
@@ -237,12 +243,13 @@ def _search(
     coarse: _Counted,
     prior: NDArray[np.float64],
     points: list[Point],
+    rounds: tuple[tuple[int, int], ...],
     report: Report,
     crew: Crew,
 ) -> Point:
     """The best of several descents with coarse simulations, smoothed first, side by side."""
     target = Target(smooth, coarse, prior)
-    for number, steps in ROUNDS:
+    for number, steps in rounds:
         points = crew.map(partial(target.descend, steps=steps), points[:number])
         points.sort(key=lambda p: -p.total)
         report(

@@ -61,8 +61,8 @@ class Profile:
         Robust mean square of the residuals, and the floor.
     log_likelihood : (n_tiles,)
         What the prior of its scale takes off included.
-    pull : Pull
-        Of that prior.
+    pull : Pull or None
+        Of that prior; none where scales are free.
     bend : (n_tiles, n_pixels) or None
         How much each pixel's log-likelihood bends, where that is not its weight (pixels that were clipped).
     pixel : (n_tiles, n_pixels) or None
@@ -75,7 +75,7 @@ class Profile:
     residual: NDArray[np.float64]
     mean_square: NDArray[np.float64]
     log_likelihood: NDArray[np.float64]
-    pull: Pull
+    pull: Pull | None = None
     bend: NDArray[np.float64] | None = None
     pixel: NDArray[np.float64] | None = None
 
@@ -328,7 +328,8 @@ class TileLikelihood:
         dm = model - (w * model).sum(1, keepdims=True) / total
         dc = change - (w * change).sum(1, keepdims=True) / total
         weighted = w * dm
-        along = (weighted * dc).sum(1) / np.maximum((weighted * dm).sum(1) + profile.pull.strength, 1e-300)
+        held = 0.0 if profile.pull is None else profile.pull.strength
+        along = (weighted * dc).sum(1) / np.maximum((weighted * dm).sum(1) + held, 1e-300)
         return dc - along[:, None] * dm, along
 
     def gradient(
@@ -346,9 +347,11 @@ class TileLikelihood:
         jacobian = profile.scale[:, None, None] * np.stack([left for left, _ in found], 1)
         level = (self.share / profile.mean_square)[:, None]
         force = level * profile.weight * profile.residual
+        gradient = self.products_by_block(jacobian, force[:, None])[..., 0]
+        if profile.pull is None:
+            return gradient, jacobian
         # what following costs by the prior of the scales
         off = level[:, 0] * profile.pull.strength * (profile.scale - profile.pull.centre) * profile.scale
         cost = off[:, None] * np.stack([along for _, along in found], 1)
         of_patch = self.valid.reshape(self.measured.shape) @ self.patches / self.valid.sum((1, 2))[:, None]
-        costs = (of_patch[..., None] * cost[:, None]).reshape(-1, len(changes))
-        return self.products_by_block(jacobian, force[:, None])[..., 0] + costs, jacobian
+        return gradient + (of_patch[..., None] * cost[:, None]).reshape(gradient.shape), jacobian

@@ -8,9 +8,9 @@ of the valley is then seen at its own places, bends and ends included.
 
 Errors of the instrument follow each draw to where the likelihood is highest within their bounds: along the valley they
 are simulated with it, what is left needs no simulation.
-Draws are of Student's distribution about the fit and, where there is one, of a network's posterior; after each part of
-them the distribution is fitted to the draws so far (J.-M. Cornuet et al., Scand. J. Stat. 39, 798 (2012)). Their
-weights say how many independent ones they are worth (the effective sample size).
+Draws are of Student's distribution about the fit, and after each part of them of one fitted to the draws so far (J.-M.
+Cornuet et al., Scand. J. Stat. 39, 798 (2012)). Their weights say how many independent ones they are worth (the
+effective sample size).
 """
 
 from collections.abc import Callable
@@ -41,9 +41,6 @@ class Proposal(Protocol):
 
     def draw(self, number: int, seed: int) -> NDArray[np.float64]:
         """Draws (number, n_parameters), 0..1."""
-
-    def log_density(self, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Log density at (n, n_parameters), (n,)."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,6 @@ def sample(
     allowed: Callable[[NDArray[np.float64]], bool],
     number: int,
     seed: int = 0,
-    other: Proposal | None = None,
 ) -> Sample | None:
     """Weighted draws about a fit; None where no draw has any weight.
 
@@ -112,8 +108,6 @@ def sample(
     number : int
         Of draws.
     seed : int
-    other : Proposal, optional
-        Half of the draws are of it.
     """
     n = len(target.prior)
     low, width = target.prior[:, 0], target.units[:n]
@@ -132,7 +126,7 @@ def sample(
             return -np.inf
         return power * follow.highest(signal, sizes, GAIN / power)
 
-    drawn = _Mixture(n, np.random.default_rng([seed, 41]), other, seed)
+    drawn = _Mixture(n, np.random.default_rng([seed, 41]))
     heights, scaled = np.empty(0), np.empty((0, n))
     for stage in range(STAGES):
         new = drawn.draw(centre, whole, number * (stage + 1) // STAGES - number * stage // STAGES)
@@ -187,34 +181,26 @@ def _fitted(
 
 
 class _Mixture:
-    """What draws are of: Student's distribution with one centre and shape after the other, and the other proposal."""
+    """What draws are of: Student's distribution, with one centre and shape after the other."""
 
-    def __init__(self, n: int, rng: np.random.Generator, other: Proposal | None, seed: int) -> None:
-        self.n, self.rng, self.other, self.seed = n, rng, other, seed
+    def __init__(self, n: int, rng: np.random.Generator) -> None:
+        self.n, self.rng = n, rng
         self.parts: list[tuple[int, Any, float]] = []
-        self.others = 0
         self.aim: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
     def draw(self, centre: NDArray[np.float64], shape: NDArray[np.float64], number: int) -> NDArray[np.float64]:
         """Places in the unit cube (at most number, n), about a centre unless there is a better aim."""
-        centre, shape = self.aim or (centre, shape)
-        student = scipy.stats.multivariate_t(centre, shape, FREEDOM, seed=self.rng)
-        own = number if self.other is None else number - number // 2
-        drawn = student.rvs(40 * own).reshape(-1, self.n)
+        student = scipy.stats.multivariate_t(*(self.aim or (centre, shape)), FREEDOM, seed=self.rng)
+        drawn = student.rvs(40 * number).reshape(-1, self.n)
         inside = ((drawn > 0) & (drawn < 1)).all(1)
-        found = drawn[inside][:own]
+        found = drawn[inside][:number]
         if len(found):
             self.parts.append((len(found), student, float(np.log(inside.mean()))))
-        if self.other is None:
-            return found
-        self.others += number // 2
-        return np.concatenate([found, self.other.draw(number // 2, self.seed + len(self.parts))])
+        return found
 
     def log_density(self, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of all that has been drawn of, by its share, (n,)."""
         rows = [np.log(count) + np.atleast_1d(student.logpdf(scaled)) - inside for count, student, inside in self.parts]
-        if self.other is not None and self.others:
-            rows.append(np.log(self.others) + self.other.log_density(scaled))
         return np.asarray(scipy.special.logsumexp(rows, 0)) - np.log(len(scaled))
 
 

@@ -103,7 +103,7 @@ def refitted_information(verdict: Verdict, simulator: Simulator | None = None) -
     simulator = simulator or Simulator(study)
     model = study.model(second)
 
-    target = Target(expected, lambda values: simulator.signal(second, values), model.prior)
+    target = Target(expected, lambda values, _: simulator.signal(second, values), model.prior)
     start = target.look(model.values(verdict.matches[second].parameters)) or target.look(model.reference)
     assert start is not None  # the best match was simulated before
     end = target.descend(start, STEPS)

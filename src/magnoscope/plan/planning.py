@@ -256,11 +256,11 @@ def _told(
 ) -> Pair:
     """One truth against the best match of one rival."""
     prior = fine.study.model(rival).prior
-    rough = Target(_expected(coarse, truth, values), lambda v: coarse.signal(rival, v), prior)
+    rough = Target(_expected(coarse, truth, values), lambda v, _: coarse.signal(rival, v), prior)
     starts = [rough.seen(known.values, np.zeros(0), known.coarse) for known in pool]
     best = rough.descend(max(starts, key=lambda point: point.total), COARSE_STEPS)
     expected = _expected(fine, truth, values)
-    target = Target(expected, lambda v: fine.signal(rival, v), prior)
+    target = Target(expected, lambda v, _: fine.signal(rival, v), prior)
     start = target.look(best.values)
     if start is None:  # stable on the coarse grid alone
         known_ones = [target.look(known.values) for known in pool]

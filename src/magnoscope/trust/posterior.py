@@ -74,15 +74,6 @@ class Posterior:
             scaled, log_density = self.network.draw(self.features(spectrum), label, number)
         return Draws(low + scaled[:, 0].numpy() * (high - low), log_density[:, 0].numpy())
 
-    @torch.no_grad()
-    def log_density(self, spectrum: Spectrum, model: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Log density of parameters (n, n_parameters) meV over the prior scaled to 0..1, (n,)."""
-        low, high = spectrum.study.model(model).prior.T
-        scaled = torch.as_tensor((values - low) / (high - low))
-        label = torch.full((len(values),), spectrum.study.classes.index(model))
-        features = self.features(spectrum).expand(len(values), -1)
-        return self.network.information(features, label, scaled).double().numpy()
-
 
 def save_posterior(posterior: Posterior, path: Path) -> None:
     """Write a posterior, and its card beside it as JSON."""
@@ -220,19 +211,10 @@ class Guide:
     spectrum: Spectrum
     model: str
 
-    def _prior(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        low, high = self.spectrum.study.model(self.model).prior.T
-        return low, high - low
-
     def draw(self, number: int, seed: int) -> NDArray[np.float64]:
         """Draws (number, n_parameters), 0..1."""
-        low, width = self._prior()
-        return (self.posterior.draw(self.spectrum, self.model, number, seed).values - low) / width
-
-    def log_density(self, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Log density at (n, n_parameters), (n,)."""
-        low, width = self._prior()
-        return self.posterior.log_density(self.spectrum, self.model, low + width * scaled)
+        low, high = self.spectrum.study.model(self.model).prior.T
+        return (self.posterior.draw(self.spectrum, self.model, number, seed).values - low) / (high - low)
 
 
 def shipped_posterior(study: Study) -> Path | None:
