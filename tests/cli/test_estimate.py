@@ -117,6 +117,7 @@ def test_what_cannot_be_fitted(refuse: Refuse, counts: Path, square_file: Path, 
     other, nothing = tmp_path / "other.npy", tmp_path / "mask.npy"
     np.save(other, np.ones((5, 7)))
     assert "has shape 5 x 7" in refuse("fit", other, *words)
+    assert "was written for study square" in refuse("fit", counts, "--study", "pcsmo", "--model", "goodenough")
     np.save(nothing, np.ones((12, 24), bool))
     assert "mask" in refuse("fit", counts, *words, "--mask", nothing)
     assert "draws of the prior alone" in refuse("train", "posterior", counts, "-o", tmp_path / "w.safetensors",
@@ -131,4 +132,5 @@ def test_bad_input(refuse: Refuse, counts: Path, square_file: Path, variant, tmp
         "fit", counts, "--study", square_file, "--model", "near", "-o", tmp_path / "figure.txt", "--json"
     )
     assert "--model" in refuse("fit", counts, "--study", square_file)
+    assert "--workers" in refuse("fit", counts, "--study", square_file, "--model", "near", "--workers", 0)
     assert "no weights file" in refuse("compare", counts, "--study", square_file, "--weights", tmp_path / "w")
