@@ -256,14 +256,6 @@ def test_a_likelihood_is_adjusted_to_the_errors():
     assert power == pytest.approx(1 / 7) and turn == pytest.approx(np.eye(4), abs=1e-6)
 
 
-def test_errors_of_the_instrument_follow_the_draws(study: Study, simulators: Simulators, simulator: Simulator):
-    found = measured(simulator, 9, "far", counts=60, J1=-2.2, J2=-1.4)
-    drawn = fit(found, "far", np.array([-2.2, -1.4]), simulators, draws=0, extras=Extras(samples=32))
-    assert drawn.sample is not None and drawn.sample.effective > 10
-    for place, truth in zip(drawn.sample.mean, (-2.2, -1.4), strict=True):
-        assert abs(place - truth) < 0.15
-
-
 def test_a_crew_keeps_the_order_and_changes_nothing(study: Study, simulators: Simulators, simulator: Simulator):
     with crew_of(3) as crew:
         assert crew.map(lambda n: n * n, range(20)) == [n * n for n in range(20)]
@@ -335,7 +327,10 @@ def test_modes_that_are_wider_than_stated_are_found(study: Study, simulators: Si
     signal = simulators.about(amounts).signal("far", truth)
     seen = simulators.fine.reachable
     found = counted(Spectrum(study, np.where(seen, signal, np.nan), seen), 100, 0)
-    right = fit(found, "far", truth, simulators, draws=0)
+    right = fit(found, "far", truth, simulators, draws=0, extras=Extras(samples=24))
+    # what of the instrument was wrong follows the draws: they are about the truth, and more than a few of them count
+    assert right.sample is not None and right.sample.effective > 6
+    assert np.all(abs(right.sample.mean - truth) < 0.15)
     pulls = [abs(e.value - t) / e.error for e, t in zip(right.estimates, truth, strict=True)]
     assert max(pulls) < 3.5
     wide = next(e for e in right.instrument if e.name == "width of a mode")
