@@ -97,8 +97,7 @@ def train(
     def report(line: str) -> None:
         typer.echo(line, err=True)
 
-    attributes = attributes_of(source)
-    if attributes["physics_hash"] != found.physics_hash:
+    if attributes_of(source)["physics_hash"] != found.physics_hash:
         report(f"warning: study {found.name} has changed since {dataset} was built")
     identity = {"kind": kind, "width": width, "shared": str(shared), "start": str(start)} | _foreign_set(foreign)
     if _go_on(training, identity_of(dataset) | identity):
