@@ -264,6 +264,24 @@ def test_weights_of_before_there_were_more_signals(
     assert "unexplained_structure" in run(*words).json["signals"]
 
 
+def test_features_of_a_posterior_become_a_signal(
+    run, refuse: Refuse, mine: Path, training_set: Path, square_file: Path, image: Path, tmp_path: Path
+) -> None:
+    posterior, other = tmp_path / "posterior.safetensors", tmp_path / "other.safetensors"
+    options = ["--epochs", 1, "--width", 16, "--study", square_file, "--json"]
+    assert run("train", "posterior", training_set, "-o", posterior, *options).status == 0
+    assert run("calibrate", mine, training_set, "--posterior", posterior).status == 0
+    words = ["classify", image, "--study", square_file, "--weights", mine, "--json"]
+    signal = run(*words).json["signals"]["distance_from_simulations"]
+    assert signal["value"] > 0 and 0 < signal["p_value"] <= 1
+    # weights keep it when they are calibrated again without the posterior
+    assert run("calibrate", mine, training_set).status == 0
+    assert run(*words).json["signals"]["distance_from_simulations"]["value"] == pytest.approx(signal["value"], rel=1e-3)
+    run("dataset", "export", training_set, "-n", 10, "-o", tmp_path / "small")
+    assert run("train", "posterior", tmp_path / "small", "-o", other, *options).status == 0
+    assert "is not the training set of" in refuse("calibrate", mine, training_set, "--posterior", other)
+
+
 def test_several_networks_become_one_ensemble(
     run, refuse: Refuse, weights: Path, mine: Path, training_set: Path, square_file: Path, image: Path, tmp_path: Path
 ) -> None:

@@ -10,11 +10,15 @@ from ..dataset.coverage import CoverageLaw, random_coverage
 from ..dataset.parts import Part, attributes_of, identity_of, load_part, open_set
 from ..errors import DataError, WeightsError
 from ..networks.ensemble import Ensemble
+from ..networks.files import width_of
+from ..networks.kinds import sizes_of
+from ..networks.posterior import Trunk
 from ..plot import save_figure
 from ..plot_trust import plot_reliability
 from ..study import Study
 from ..trust.held_back import calibrate as calibrate_network
 from ..trust.held_back import foreign_report, reliability_of, report_card, scored
+from ..trust.posterior import load_posterior
 from ..trust.suite import Cache, run_suite
 from ..trust.weights import Weights, load_weights, save_weights
 from .common import FIGURES, DatasetArgument, ForeignOption, Json, StudyOption, app, print_json, writable
@@ -59,6 +63,18 @@ def _together(found: list[Weights]) -> tuple[Ensemble, dict[str, Any]]:
     return Ensemble([weights.network for weights in found]), {"kind": "ensemble", "members": members} | card
 
 
+def _trunk(path: Path | None, loaded: list[Weights], dataset: Path, study: Study) -> Trunk | None:
+    """What makes the features of the distance from simulations: of a posterior, else as weights have it already."""
+    if path is None:
+        return next((w.calibration.manifold.trunk for w in loaded if w.calibration.manifold is not None), None)
+    posterior = load_posterior(path, study)[0]
+    if identity_of(dataset) != posterior.card.get("training_set"):
+        raise DataError(f"{dataset} is not the training set of {path}: its test part may have trained it")
+    kept = Trunk(sizes_of(study), width_of(posterior.card))
+    kept.load_state_dict({k: v for k, v in posterior.network.state_dict().items() if not k.startswith("flows.")})
+    return kept
+
+
 @app.command()
 def calibrate(
     weights: Annotated[list[Path], typer.Argument(metavar="WEIGHTS...", help="One network's, or an ensemble's.")],
@@ -69,6 +85,10 @@ def calibrate(
     shared: Annotated[
         Path | None,
         typer.Option("--shared", help="Another set, of spectra that models share: label sets promise to name them."),
+    ] = None,
+    posterior: Annotated[
+        Path | None,
+        typer.Option("--posterior", help="What `train posterior` wrote on this set: its features are a signal, too."),
     ] = None,
     foreign: ForeignOption = None,
     study: StudyOption = None,
@@ -88,8 +108,9 @@ def calibrate(
     typer.echo(f"calibrating on {len(parts['calibration'].labels)} held-back simulations", err=True)
     nuisance = loaded[0].nuisance
     calibration = calibrate_network(
-        network, parts["train"], parts["calibration"], coverages, seed, found.view, nuisance, both.get("calibration")
-    )
+        network, parts["train"], parts["calibration"], coverages, seed, found.view, nuisance, both.get("calibration"),
+        _trunk(posterior, loaded, dataset, found),
+    )  # fmt: skip
     typer.echo(f"scoring on {len(parts['test'].labels)} others", err=True)
     magnets = left_out(foreign, found)
     result = scored(Weights(network, calibration, card), parts["test"], coverages, seed, both.get("test"), magnets)

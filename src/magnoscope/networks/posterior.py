@@ -34,26 +34,24 @@ POSTERIOR_NUISANCE = Nuisance(energy_shift=0.25, moderator=0.05, blur=0.7)
 """What its training images are put through: errors of the instrument as large as a fit allows for, beside the usual."""
 
 
-class PosteriorNetwork(nn.Module):
-    """A convolutional trunk with the runs as channels, and a flow for each candidate.
+FEATURES = 96
+"""What the flows see."""
+
+
+class Trunk(nn.Module):
+    """Convolutions with the runs as channels, and the features that parameters are read off from.
 
     Unlike the compact classifier it keeps where in Q things are, coarsely.
 
     Parameters
     ----------
     sizes : Sizes
-    parameters : tuple of int
-        Number of parameters of each candidate.
     width : int
         Channels.
     features : int
-        What the flows see.
     """
 
-    own_logits = False
-    penalised = False
-
-    def __init__(self, sizes: Sizes, parameters: tuple[int, ...], width: int = 48, features: int = 96) -> None:
+    def __init__(self, sizes: Sizes, width: int = 48, features: int = FEATURES) -> None:
         super().__init__()
         runs, slices, *places = sizes.shape
         self.classes, self.n_features = sizes.classes, features
@@ -81,10 +79,6 @@ class PosteriorNetwork(nn.Module):
             nn.Linear(128, features),
             nn.LayerNorm(features),
         )
-        self.flows = nn.ModuleList(
-            zuko.flows.NSF(n, features, transforms=3, hidden_features=(64, 64)) for n in parameters
-        )
-        self.counts = parameters
 
     def prepare(self, measured: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         """What the network sees of measurements (n, runs, slices, x, y), zero where not valid, and their masks."""
@@ -95,6 +89,31 @@ class PosteriorNetwork(nn.Module):
         maps = self.convolutions(inputs.contiguous(memory_format=LAYOUT)).float().contiguous()
         with torch.autocast(inputs.device.type, enabled=False):
             return self.dense(maps)
+
+
+class PosteriorNetwork(Trunk):
+    """A trunk, and on its features a flow for each candidate.
+
+    Parameters
+    ----------
+    sizes : Sizes
+    parameters : tuple of int
+        Number of parameters of each candidate.
+    width : int
+        Channels of the trunk.
+    features : int
+        What the flows see.
+    """
+
+    own_logits = False
+    penalised = False
+
+    def __init__(self, sizes: Sizes, parameters: tuple[int, ...], width: int = 48, features: int = FEATURES) -> None:
+        super().__init__(sizes, width, features)
+        self.flows = nn.ModuleList(
+            zuko.flows.NSF(n, features, transforms=3, hidden_features=(64, 64)) for n in parameters
+        )
+        self.counts = parameters
 
     def information(self, features: torch.Tensor, labels: torch.Tensor, scaled: torch.Tensor) -> torch.Tensor:
         """Log of posterior over prior, (n,).
@@ -187,7 +206,7 @@ class Inference:
 
 
 def _batches(
-    network: PosteriorNetwork,
+    network: Trunk,
     part: Part,
     size: int,
     coverages: torch.Tensor,
@@ -200,9 +219,7 @@ def _batches(
 
 
 @torch.no_grad()
-def features_of(
-    network: PosteriorNetwork, part: Part, coverages: torch.Tensor, nuisance: Nuisance, seed: int = 0
-) -> torch.Tensor:
+def features_of(network: Trunk, part: Part, coverages: torch.Tensor, nuisance: Nuisance, seed: int = 0) -> torch.Tensor:
     """Features (n, n_features) of a part's images, each degraded once; the same seed gives the same noise."""
     network.eval()
     generator, device = torch.Generator().manual_seed(seed), device_of(network)

@@ -4,9 +4,10 @@ The network's own confidence is no judge of foreign inputs. Several signals are 
 the noise and nuisances of training: the distance of the features from the training data's (a Gaussian for each class
 with a common covariance; Lee et al., NeurIPS 2018), the distance from every centroid (1 - max K; the network saw
 foreign images in training and learned to be far from the centroids there), the share of the structure that no
-combination of training spectra explains (which does not ask the network at all), and in an ensemble how much its
-members disagree. The smallest of their p-values, itself ranked among the held-back simulations', is one calibrated
-p-value for "like the training data".
+combination of training spectra explains and the distance from spectra of parameters nearby (neither of which asks the
+network), and in an ensemble how much its members disagree. The product of their p-values (R. A. Fisher, 1925), itself
+ranked among the held-back simulations' because signals are not independent, is one calibrated p-value for "like the
+training data".
 """
 
 from dataclasses import dataclass
@@ -17,11 +18,12 @@ import torch
 from numpy.typing import NDArray
 from scipy import optimize
 
+from .manifold import Manifold
 from .reconstruction import Reconstruction
 
 FIRST_SIGNALS = ("feature_distance", "centroid_distance")
 """Those of weights that name none."""
-SIGNALS = (*FIRST_SIGNALS, "unexplained_structure", "disagreement")
+SIGNALS = (*FIRST_SIGNALS, "unexplained_structure", "distance_from_simulations", "disagreement")
 """All that there are; :mod:`.signals` works them out."""
 
 
@@ -44,6 +46,8 @@ class Calibration:
         What the columns of ``held_back`` are, of ``SIGNALS``.
     reconstruction : Reconstruction or None
         What "unexplained_structure" needs.
+    manifold : Manifold or None
+        What "distance_from_simulations" needs.
     """
 
     temperature: float
@@ -54,6 +58,7 @@ class Calibration:
     held_back: NDArray[np.float64]
     signals: tuple[str, ...] = FIRST_SIGNALS
     reconstruction: Reconstruction | None = None
+    manifold: Manifold | None = None
 
     def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated probabilities (n, classes)."""
@@ -70,10 +75,10 @@ class Calibration:
         return mahalanobis(features, self.means, self.precision)
 
     def p_values(self, signals: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The p-value of each signal, (n, n_signals), and the calibrated one of the smallest, (n,)."""
+        """The p-value of each signal, (n, n_signals), and the calibrated one of all together, (n,)."""
         single = _ranks(signals, self.held_back)
-        among = np.sort(_ranks(self.held_back, self.held_back).min(1))
-        combined = (1 + np.searchsorted(among, single.min(1), side="right")) / (1 + len(among))
+        together, among = (np.log(p).sum(1) for p in (single, _ranks(self.held_back, self.held_back)))
+        combined = (1 + np.searchsorted(np.sort(among), together, side="right")) / (1 + len(among))
         return single, combined
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..dataset.noise import CLEAN, MEASUREMENT_LIKE, Nuisance
 from ..dataset.parts import Part
 from ..networks.base import SpectrumNetwork
+from ..networks.posterior import Trunk
 from ..networks.training import evaluate
 from ..views import View
 from .calibration import (
@@ -24,6 +25,7 @@ from .calibration import (
     reliability,
     scores,
 )
+from .manifold import Manifold, rounded, trunk_features
 from .reconstruction import fit_reconstruction
 from .signals import observe
 from .weights import Weights
@@ -61,6 +63,7 @@ def calibrate(
     view: View,
     nuisance: Nuisance | None = None,
     shared: Part | None = None,
+    trunk: Trunk | None = None,
 ) -> Calibration:
     """Calibrate on held-back simulations: probabilities with the noise of a measurement, signals with that of training.
 
@@ -74,19 +77,32 @@ def calibrate(
         What the network was trained with.
     shared : Part, optional
         Held-back spectra that several models share: label sets then promise to name all of them, too.
+    trunk : Trunk, optional
+        Of a posterior trained on the same set: the distance from simulations takes the place of the feature distance.
     """
     nuisance = nuisance or Nuisance()
-    seen = evaluate(network, train, coverages, nuisance.measured, seed + 11)
+    of_trunk: list[NDArray] = []
+
+    def watch(measured: torch.Tensor, valid: torch.Tensor) -> None:
+        if trunk is not None:
+            of_trunk.append(trunk_features(rounded(trunk), measured, valid))
+
+    seen = evaluate(network, train, coverages, nuisance.measured, seed + 11, watch)
     classes = seen.output.scores.shape[1]
     means, precision = fit_gaussians(seen.output.features.numpy().astype(float), seen.labels.numpy(), classes)
     fresh = evaluate(network, _repeat(held_back, REPEATS), coverages, nuisance.measured, seed + 12)
     temperature = fit_temperature(fresh.output.logits, fresh.labels)
     signals: tuple[str, ...] = (*FIRST_SIGNALS, "unexplained_structure")
+    manifold = None
+    if trunk is not None:
+        signals = ("centroid_distance", "unexplained_structure", "distance_from_simulations")
+        references = np.concatenate([np.concatenate(of_trunk), seen.output.features.numpy()], 1)
+        manifold = Manifold(rounded(trunk), references.astype(np.float16).astype(np.float32))
     if fresh.output.disagreement is not None:
         signals = (*signals, "disagreement")
     reconstruction = fit_reconstruction(view, train.images, seed)
     none = np.zeros((0, len(signals)))
-    draft = Calibration(temperature, 0.0, COVERAGE, means, precision, none, signals, reconstruction)
+    draft = Calibration(temperature, 0.0, COVERAGE, means, precision, none, signals, reconstruction, manifold)
     probabilities = draft.probabilities(fresh.output.logits.numpy().astype(float))
     threshold = label_threshold(probabilities, fresh.labels.numpy(), COVERAGE, REPEATS)
     if shared is not None:

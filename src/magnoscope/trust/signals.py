@@ -10,6 +10,7 @@ from ..networks.base import Output, SpectrumNetwork
 from ..networks.training import Evaluation, evaluate
 from ..spectrum import Spectrum
 from .calibration import Calibration
+from .manifold import trunk_features
 from .weights import Weights
 
 
@@ -32,19 +33,35 @@ def signal_values(
         Of the network on these measurements.
     measured, valid : (n, runs, slices, x, y)
     """
-    unexplained = None
+    return _columns(calibration, output, [_of_spectra(calibration, measured, valid)])
+
+
+def _of_spectra(
+    calibration: Calibration, measured: NDArray[np.float64], valid: NDArray[np.bool_]
+) -> dict[str, NDArray]:
+    """What is worked out of spectra without the network, by what it is for; a row for each of n."""
+    found: dict[str, NDArray] = {}
     if calibration.reconstruction is not None:
-        unexplained = [calibration.reconstruction.unexplained(*pair) for pair in zip(measured, valid, strict=True)]
-    return _columns(calibration, output, unexplained)
+        pairs = zip(measured, valid, strict=True)
+        found["unexplained"] = np.array([calibration.reconstruction.unexplained(*pair) for pair in pairs])
+    if calibration.manifold is not None:
+        tensors = torch.as_tensor(measured, dtype=torch.float32), torch.as_tensor(np.ascontiguousarray(valid))
+        found["trunk"] = trunk_features(calibration.manifold.trunk, *tensors)
+    return found
 
 
-def _columns(calibration: Calibration, output: Output, unexplained: list[float] | None) -> NDArray[np.float64]:
+def _columns(calibration: Calibration, output: Output, batches: list[dict[str, NDArray]]) -> NDArray[np.float64]:
+    """All signals; those of spectra come batch by batch."""
+    features = output.features.numpy().astype(float)
     found = {
-        "feature_distance": calibration.feature_distance(output.features.numpy().astype(float)),
+        "feature_distance": calibration.feature_distance(features),
         "centroid_distance": 1 - output.scores.numpy().astype(float).max(1),
     }
-    if unexplained is not None:
-        found["unexplained_structure"] = np.array(unexplained)
+    of_spectra = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    if calibration.reconstruction is not None:
+        found["unexplained_structure"] = of_spectra["unexplained"]
+    if calibration.manifold is not None:
+        found["distance_from_simulations"] = calibration.manifold.distance(of_spectra["trunk"], features)
     if output.disagreement is not None:
         found["disagreement"] = output.disagreement.numpy().astype(float)
     return np.stack([found[name] for name in calibration.signals], 1)
@@ -59,12 +76,10 @@ def observe(
     seed: int,
 ) -> tuple[Evaluation, NDArray[np.float64]]:
     """What a network says of a part, and the signals of each of its images, (n, n_signals)."""
-    unexplained: list[float] = []
+    of_spectra: list[dict[str, NDArray]] = []
 
     def watch(measured: torch.Tensor, valid: torch.Tensor) -> None:
-        if calibration.reconstruction is not None:
-            pairs = zip(measured.numpy().astype(float), valid.numpy(), strict=True)
-            unexplained.extend(calibration.reconstruction.unexplained(*pair) for pair in pairs)
+        of_spectra.append(_of_spectra(calibration, measured.numpy().astype(float), valid.numpy()))
 
     found = evaluate(network, part, coverages, nuisance, seed, watch)
-    return found, _columns(calibration, found.output, unexplained or None)
+    return found, _columns(calibration, found.output, of_spectra)

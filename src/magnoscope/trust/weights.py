@@ -14,10 +14,12 @@ from ..errors import WeightsError
 from ..networks.base import SpectrumNetwork
 from ..networks.ensemble import MOST_MEMBERS, Ensemble
 from ..networks.files import changed, read_file, width_of, write_file
-from ..networks.kinds import KINDS, new_network
+from ..networks.kinds import KINDS, new_network, sizes_of
 from ..networks.posterior import KIND as INFERENCE
+from ..networks.posterior import Trunk
 from ..study import Study
 from .calibration import FIRST_SIGNALS, SIGNALS, Calibration
+from .manifold import Manifold
 from .reconstruction import Reconstruction
 
 ARRAYS = ("means", "precision", "held_back")
@@ -52,6 +54,10 @@ def save_weights(weights: Weights, path: Path) -> None:
     if found.reconstruction is not None:
         tensors["calibration.components"] = torch.as_tensor(found.reconstruction.components).half().contiguous()
         tensors["calibration.spread"] = torch.as_tensor(found.reconstruction.spread)
+    if found.manifold is not None:
+        trunk = found.manifold.trunk.state_dict()
+        tensors |= {f"manifold.{k}": v.half().contiguous() for k, v in trunk.items()}
+        tensors["calibration.references"] = torch.as_tensor(found.manifold.references).half()
     calibration = {k: getattr(found, k) for k in NUMBERS} | {"signals": list(found.signals)}
     write_file(tensors, {"calibration": json.dumps(calibration)}, weights.card, path)
 
@@ -105,7 +111,9 @@ def load_weights(path: str | Path, study: Study) -> tuple[Weights, str | None]:
         network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
         arrays: dict[str, Any] = {k: np.asarray(tensors[f"calibration.{k}"].numpy()) for k in ARRAYS}
         settings["signals"] = tuple(settings.get("signals", FIRST_SIGNALS))
-        calibration = Calibration(**settings, **arrays, reconstruction=_reconstruction(study, tensors))
+        calibration = Calibration(
+            **settings, **arrays, reconstruction=_reconstruction(study, tensors), manifold=_manifold(study, tensors)
+        )
         int(card["seed"])
         if not _sound(calibration, network):
             raise ValueError("shapes do not fit or numbers are not finite")
@@ -145,6 +153,17 @@ def _reconstruction(study: Study, tensors: dict[str, torch.Tensor]) -> Reconstru
     return Reconstruction(study.view, components, spread)
 
 
+def _manifold(study: Study, tensors: dict[str, torch.Tensor]) -> Manifold | None:
+    """What features of simulations look like; None in weights without that signal."""
+    if "calibration.references" not in tensors:
+        return None
+    state = {k.removeprefix("manifold."): v.float() for k, v in tensors.items() if k.startswith("manifold.")}
+    trunk = Trunk(sizes_of(study), 2 * len(state["convolutions.0.0.weight"]), len(state["dense.4.bias"]))
+    trunk.load_state_dict(state)
+    trunk.eval()
+    return Manifold(trunk, tensors["calibration.references"].float().numpy())
+
+
 def _sound(calibration: Calibration, network: SpectrumNetwork) -> bool:
     """Whether a calibration fits its network, and every number in both is finite."""
     features = network.n_features
@@ -156,7 +175,9 @@ def _sound(calibration: Calibration, network: SpectrumNetwork) -> bool:
         and set(calibration.signals) <= set(SIGNALS)
         and ("disagreement" in calibration.signals) <= isinstance(network, Ensemble)
         and ("unexplained_structure" in calibration.signals) == (calibration.reconstruction is not None)
+        and ("distance_from_simulations" in calibration.signals) == (calibration.manifold is not None)
         and (calibration.reconstruction is None or calibration.reconstruction.sound)
+        and (calibration.manifold is None or calibration.manifold.sound(features))
         and len(calibration.held_back) > 0
     )
     numbers = [calibration.temperature, calibration.label_threshold, calibration.coverage]
