@@ -13,7 +13,7 @@ All energies stretched alike are left out: another scale of the couplings may be
 must be used to report how well foreign inputs are told; docs/decisions/0013-what-foreign-inputs-are-learnt-from.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -30,7 +30,11 @@ def slice_energies(study: Study) -> torch.Tensor:
 
 
 def make_foreign(
-    signal: torch.Tensor, others: torch.Tensor, energies: torch.Tensor, generator: torch.Generator
+    signal: torch.Tensor,
+    others: torch.Tensor,
+    energies: torch.Tensor,
+    generator: torch.Generator,
+    families: Sequence[str] = (),
 ) -> torch.Tensor:
     """Foreign images from training images.
 
@@ -41,12 +45,14 @@ def make_foreign(
     others : (m, runs, slices, x, y)
         Images to mix with them, of which each gets one that differs from it.
     energies : (runs, slices) meV
+    families : sequence of str
+        Names of those to draw from; all that such images allow unless given.
 
     Returns
     -------
     (n, runs, slices, x, y)
     """
-    makers = [_MAKERS[name] for name in families_of(*energies.shape)]
+    makers = [_MAKERS[name] for name in families or families_of(*energies.shape)]
     family = torch.randint(len(makers), (len(signal),), generator=generator)
     partners = _partners(signal, others, generator)
     return torch.stack(

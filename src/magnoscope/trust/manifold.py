@@ -52,8 +52,8 @@ class Manifold:
         mean = references.mean(0)
         covariance = np.cov((references - mean).T)
         covariance += RIDGE * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-        whiten = np.linalg.cholesky(np.linalg.inv(covariance))
-        return mean, whiten, (references - mean) @ whiten
+        whiten = np.linalg.cholesky(np.linalg.inv(covariance)).astype(float)
+        return np.asarray(mean), whiten, np.asarray((references - mean) @ whiten)
 
     def distance(self, own: NDArray, features: NDArray) -> NDArray[np.float64]:
         """Distances in units of the features' spread over simulations, (n,).
