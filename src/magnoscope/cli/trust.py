@@ -102,6 +102,7 @@ def calibrate(
     loaded = [_trained_on(path, dataset, found)[0] for path in weights]
     network, card = (loaded[0].network, loaded[0].card) if len(loaded) == 1 else _together(loaded)
     network.eval()
+    trunk = _trunk(posterior, loaded, dataset, found)
     seed, coverages = int(card["seed"]), coverages_of(found, card)
     parts = {name: load_part(open_set(dataset), found, name) for name in ("train", "calibration", "test")}
     both = {} if shared is None else {n: load_part(open_set(shared), found, n) for n in ("calibration", "test")}
@@ -109,7 +110,7 @@ def calibrate(
     nuisance = loaded[0].nuisance
     calibration = calibrate_network(
         network, parts["train"], parts["calibration"], coverages, seed, found.view, nuisance, both.get("calibration"),
-        _trunk(posterior, loaded, dataset, found),
+        trunk,
     )  # fmt: skip
     typer.echo(f"scoring on {len(parts['test'].labels)} others", err=True)
     magnets = left_out(foreign, found)
