@@ -9,17 +9,39 @@ Examples
 """
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from .lazy import import_when_used
 
 __version__ = version("magnoscope")
 
-from .errors import MagnoscopeError  # noqa: E402
-from .explain import Explanation, explain  # noqa: E402
-from .io.images import read_spectrum, write_spectrum  # noqa: E402
-from .simulate import Simulator, simulate  # noqa: E402
-from .spectrum import Spectrum  # noqa: E402
-from .studies import load_study  # noqa: E402
-from .study import Study  # noqa: E402
-from .verdict import Verdict, classify  # noqa: E402
+if TYPE_CHECKING:
+    from .errors import MagnoscopeError
+    from .explain import Explanation, explain
+    from .io.images import read_spectrum, write_spectrum
+    from .simulate import Simulator, simulate
+    from .spectrum import Spectrum
+    from .studies import load_study
+    from .study import Study
+    from .verdict import Verdict, classify
+
+import_when_used(
+    __name__,
+    {
+        "Explanation": "explain",
+        "MagnoscopeError": "errors",
+        "Simulator": "simulate",
+        "Spectrum": "spectrum",
+        "Study": "study",
+        "Verdict": "verdict",
+        "classify": "verdict",
+        "explain": "explain",
+        "load_study": "studies",
+        "read_spectrum": "io.images",
+        "simulate": "simulate",
+        "write_spectrum": "io.images",
+    },
+)
 
 __all__ = [
     "Explanation",

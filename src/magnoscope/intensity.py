@@ -1,9 +1,10 @@
 """What a spectrum's numbers mean: units, k_f / k_i, temperature."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 SCATTERING_LENGTH_SQUARED = 290.6
 """(gamma r_0)^2, mbarn / sr: G. L. Squires, Introduction to the Theory of Thermal Neutron Scattering, eq. 7.26."""
@@ -36,15 +37,15 @@ class Intensity:
     kf_over_ki: bool = False
     temperature: float = 0.0
 
-    def factor(self, energy: torch.Tensor, ei: float) -> torch.Tensor:
+    def factor(self, energy: "torch.Tensor", ei: float) -> "torch.Tensor":
         """What S_perp of modes (n,) at these energies (meV) is multiplied by."""
-        out = torch.ones_like(energy)
+        out = energy.new_ones(energy.shape)
         if self.units == "mbarn" and self.formula_units:
             out *= SCATTERING_LENGTH_SQUARED * (self.g / 2) ** 2 / self.formula_units
         if self.kf_over_ki:
             out *= (1 - energy / ei).clamp_min(0).sqrt()
         if self.temperature:
-            out /= -torch.expm1(-energy.clamp_min(1e-6) / (MEV_PER_KELVIN * self.temperature))
+            out /= -(-energy.clamp_min(1e-6) / (MEV_PER_KELVIN * self.temperature)).expm1()
         return out
 
     @property

@@ -10,13 +10,15 @@ import pytest
 from bokeh.plotting import figure
 
 from magnoscope.app.cleaned import RawAndCleaned
+from magnoscope.app.dropper import Dropper
 from magnoscope.app.facts import facts, limits, mask
 from magnoscope.app.judged import judged
 from magnoscope.app.mosaic import Mosaic
 from magnoscope.app.page import Page
 from magnoscope.app.service import Service
+from magnoscope.app.shell import Shell
 from magnoscope.app.state import Origin, examine
-from magnoscope.app.upload import UPLOADED, Dropper, read_upload, safe_name
+from magnoscope.app.upload import UPLOADED, read_upload, safe_name
 from magnoscope.cuts import cut
 from magnoscope.errors import SpectrumError
 from magnoscope.io.images import read_spectrum
@@ -246,6 +248,17 @@ def test_size_limit_holds_on_the_servers_side() -> None:
     dropper._process_event(chunk(1, 2, b"a"))
     dropper._process_event(chunk(2, 2, b"b"))
     assert dropper.take() == ("a.npy", b"ab") and dropper.take() is None
+
+
+def test_what_comes_before_the_page_can_read_is_opened_first(service: Service, counts: Path, tmp_path: Path) -> None:
+    shell = Shell(service)
+    np.save(tmp_path / "mask.npy", np.zeros(service.study.image_shape, bool))
+    shell.masks.value["mask.npy"] = (tmp_path / "mask.npy").read_bytes()
+    shell.dropper.value["early.h5"] = counts.read_bytes()
+    page = Page(service, shell)
+    page.begin()
+    assert page.view is shell.view and shell.status.object == ""
+    assert (page.state.origin.name, page.state.origin.mask) == ("early.h5", "mask.npy")
 
 
 def test_a_mask_is_laid_over_the_next_measurement(page: Page, counts: Path, tmp_path: Path) -> None:

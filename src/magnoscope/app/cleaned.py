@@ -7,11 +7,12 @@ import panel as pn
 from ..cleaning import Cleaner, load_cleaner, shipped_cleaner
 from ..errors import WeightsError
 from ..study import Study
-from .colours import intensity_colours, plain, text
+from .colours import intensity_colours
 from .maps import scale_of
 from .mosaic import shown
 from .pictures import Pictures
 from .state import State
+from .words import plain, text
 
 HEADING = "<h2>Raw against cleaned</h2>"
 

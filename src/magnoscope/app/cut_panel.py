@@ -11,8 +11,8 @@ from bokeh.plotting import figure
 from ..cuts import Cut, cut, cut_axes, cut_ranges
 from ..errors import SpectrumError
 from ..plot_cuts import COLOURS
-from .colours import plain, text
 from .state import State
+from .words import plain, text
 
 DASHES = ("solid", "dashed", "dotdash", "dotted")
 AUTOMATIC = "where the candidates differ most"

@@ -4,8 +4,8 @@ import numpy as np
 import panel as pn
 
 from ..views import MapView
-from .colours import plain, text
 from .state import State
+from .words import plain, text
 
 
 def facts(state: State) -> pn.pane.HTML:

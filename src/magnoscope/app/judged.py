@@ -3,8 +3,8 @@
 import panel as pn
 
 from ..report import render_verdict
-from .colours import plain, text
 from .state import State
+from .words import plain, text
 
 
 def judged(state: State) -> pn.pane.HTML:

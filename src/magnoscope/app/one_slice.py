@@ -10,9 +10,10 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from ..views import Edge, MapView
-from .colours import NO_DETECTOR, intensity_colours, plain, signed_colours, text
+from .colours import NO_DETECTOR, intensity_colours, signed_colours
 from .mosaic import MARGIN, shown, slice_name
 from .state import State
+from .words import plain, text
 
 SIZE = 330
 """Of a picture in pixels of the screen."""

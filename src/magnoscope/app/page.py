@@ -14,18 +14,19 @@ from ..spectrum import Spectrum
 from ..trust.best_match import BestMatch, match_at
 from ..views import MapView
 from .cleaned import RawAndCleaned
-from .colours import plain, text
 from .cut_panel import CutPanel
 from .facts import facts, mask
 from .judged import judged
 from .maps import Maps
 from .one_slice import OneSlice
 from .script import script
-from .service import RESOLUTION, Service, Work
+from .service import RESOLUTION, Service
 from .shares import Shares
+from .shell import Shell
 from .sliders import Sliders
 from .state import Origin, State, explained, moved, unmoved
-from .upload import UPLOADED, Dropper, read_upload
+from .upload import UPLOADED, read_upload
+from .words import text
 
 QUICK, FINAL = "occlusion", "shapley"
 """Methods of explanation: shown first, and what replaces it."""
@@ -42,47 +43,36 @@ class Page:
         What is on screen.
     """
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        # what explains must not keep sliders waiting
-        self._work, self._reasons = Work(service.pool), Work(service.pool)
+    def __init__(self, service: Service, shell: Shell | None = None) -> None:
+        self._service, self._shell = service, shell or Shell(service)
+        self._work, self._reasons = self._shell.work, self._shell.reasons
         self.state: State | None = None
         self._mask: tuple[str, bytes] | None = None
-        self.dropper = Dropper(service.largest_mb, label="measurement", sizing_mode="stretch_width")
-        self.masks = Dropper(service.largest_mb, label="mask", sizing_mode="stretch_width")
+        self.dropper, self.masks = self._shell.dropper, self._shell.masks
         self.dropper.param.watch(self._uploaded, "value")
         self.masks.param.watch(self._masked, "value")
-        self.status = text("", css_classes=["status"])
         self._words = text(""), text(""), text("")  # facts, mask, verdict
-        self.body = pn.Column(sizing_mode="stretch_width")
-        self.view = pn.Column(
-            text(f"<h1>{plain(service.study.title)}</h1>"),
-            pn.Row(
-                pn.Column(text("Open a measurement: " + _formats(service.largest_mb)), self.dropper),
-                pn.Column(text("Mask, if any (boolean .npy, True: no detector); before the measurement"), self.masks),
-                sizing_mode="stretch_width",
-            ),
-            self.status,
-            self.body,
-            sizing_mode="stretch_width",
-            max_width=1400,
-            styles={"margin": "auto"},
-        )
+        self.status, self.body, self.view = self._shell.status, self._shell.body, self._shell.view
 
     def begin(self) -> None:
-        """Open what the page begins with."""
+        """Open what the page begins with, or what has come before it could be read."""
+        if self.masks.value:
+            self._masked()
+        if self.dropper.value:
+            self._uploaded()
+            return
         self._say("reading")
         self._work.ask(self._service.open_first, self._opened)
 
     # ---- a spectrum comes ------------------------------------------------------------------------------------------
 
-    def _masked(self, event: Any) -> None:
+    def _masked(self, event: Any = None) -> None:
         found = self.masks.take()
         if found is not None:
             self._mask = found
             self._say(f"mask {found[0]} is laid over the next measurement that is opened")
 
-    def _uploaded(self, event: Any) -> None:
+    def _uploaded(self, event: Any = None) -> None:
         found = self.dropper.take()
         if found is None:
             return
@@ -248,10 +238,10 @@ class Page:
     # ---- words -----------------------------------------------------------------------------------------------------
 
     def _say(self, message: str) -> None:
-        self.status.object = f"<p class=note role=status>{plain(message)} …</p>" if message else ""
+        self._shell.say(message)
 
     def _wrong(self, error: BaseException | None) -> None:
-        self.status.object = f"<p class=error role=alert>{plain(_message(error))}</p>"
+        self._shell.wrong(_message(error))
 
 
 def _message(error: BaseException | None) -> str:
@@ -262,22 +252,8 @@ def _message(error: BaseException | None) -> str:
     return f"magnoscope failed: {type(error).__name__}: {error}; what was shown before still stands"
 
 
-def _formats(largest_mb: int) -> str:
-    return (
-        "magnoscope's .h5, a .npy image (NaN: no detector), a histogram of Mantid or Horace; told by content, "
-        f"{largest_mb} MB at most"
-    )
-
-
 def _first_slice(state: State) -> tuple[int, int]:
     """The slice in which the candidates differ most, the middle one without a verdict."""
     if state.verdict is not None and len(state.matches) > 1 and isinstance(state.study.view, MapView):
         return telling_tiles(state.verdict, 1)[0]
     return 0, state.study.shape[1] // 2
-
-
-def page_of(service: Service) -> pn.viewable.Viewable:
-    """A page for a user who comes."""
-    page = Page(service)
-    pn.state.onload(page.begin)
-    return page.view

@@ -12,10 +12,12 @@ from tornado.web import RequestHandler
 from tornado.websocket import WebSocketClosedError
 
 from ..errors import MagnoscopeError
-from .page import page_of
 from .service import Service
+from .shell import page_of
 
 LOCAL = ("127.0.0.1", "localhost")
+HEAD_START = 2.0
+"""Seconds that a page has to be shown in before the simulator is made ready for those who come later."""
 EVERY = ("0.0.0.0", "::", "")
 """Addresses that stand for all of a machine's."""
 
@@ -103,9 +105,9 @@ def address(host: str, port: int) -> str:
 
 def serve(server: Any, service: Service, started: Callable[[], None]) -> None:
     """Run a server until it is stopped."""
-    service.warm()
     server.start()
     started()
+    server.io_loop.call_later(HEAD_START, service.warm)
     signal.signal(signal.SIGTERM, lambda number, frame: server.io_loop.add_callback_from_signal(server.io_loop.stop))
     try:
         server.io_loop.start()

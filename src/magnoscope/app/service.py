@@ -1,4 +1,7 @@
-"""What all users of a page share: the study, its simulator and weights, and threads that work for them."""
+"""What all users of a page share: the study, its simulator and weights, and threads that work for them.
+
+What needs PyTorch is imported where it is first used, in one of the threads: the page is there before.
+"""
 
 import os
 from collections import OrderedDict
@@ -9,21 +12,20 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import panel as pn
-import torch
 
-from ..cleaning import Cleaner
 from ..errors import DataError, WeightsError
-from ..fetch import find_measurement, shipped_example
-from ..simulate import Simulator
-from ..spectrum import Spectrum
 from ..study import Study
-from ..trust.weights import Weights, load_weights, shipped_weights
-from .cleaned import cleaner_of
-from .state import Origin, State, examine
-from .upload import LARGEST_MB, read_file
+from .dropper import LARGEST_MB
+
+if TYPE_CHECKING:
+    from ..cleaning import Cleaner
+    from ..simulate import Simulator
+    from ..spectrum import Spectrum
+    from ..trust.weights import Weights
+    from .state import Origin, State
 
 RESOLUTION = "gaussian"
 """Of simulations on the page: quick, and what the shipped networks' best matches are compared with."""
@@ -57,28 +59,30 @@ class Service:
     largest_mb: int = LARGEST_MB
     cleaner_path: Path | None = None
     _lock: Lock = field(default_factory=Lock, repr=False)
+    _preparing: Lock = field(default_factory=Lock, repr=False)
+    _simulator: "Simulator | None" = field(default=None, repr=False)
     _states: "OrderedDict[tuple[str, str | None], State]" = field(default_factory=OrderedDict, repr=False)
 
     @cached_property
     def pool(self) -> ThreadPoolExecutor:
         """Threads for the work of all users, on every core; each core works on one thing at a time."""
-        torch.set_num_threads(1)
-        return ThreadPoolExecutor(max(2, os.cpu_count() or 2), "magnoscope")
-
-    @cached_property
-    def _simulator(self) -> "Future[Simulator]":
-        return self.pool.submit(self._prepare)
+        return ThreadPoolExecutor(max(2, os.cpu_count() or 2), "magnoscope", _one_core)
 
     @property
-    def simulator(self) -> Simulator:
+    def simulator(self) -> "Simulator":
         """The simulator, once it is ready."""
-        return self._simulator.result()
+        with self._preparing:  # by whoever comes first; threads that wait for one another's tasks could all be waiting
+            if self._simulator is None:
+                self._simulator = self._prepared()
+            return self._simulator
 
     def warm(self) -> None:
         """Begin to make the simulator ready."""
-        _ = self._simulator
+        self.pool.submit(lambda: self.simulator)
 
-    def _prepare(self) -> Simulator:
+    def _prepared(self) -> "Simulator":
+        from ..simulate import Simulator
+
         simulator = Simulator(self.study, RESOLUTION)  # type: ignore[arg-type]
         for name in self.study.classes:
             try:
@@ -88,7 +92,7 @@ class Service:
         return simulator
 
     @cached_property
-    def weights(self) -> tuple[Weights | None, str | None]:
+    def weights(self) -> "tuple[Weights | None, str | None]":
         """The weights, and what must be said of them or of their absence.
 
         Raises
@@ -96,6 +100,8 @@ class Service:
         WeightsError
             If those that were named cannot be used.
         """
+        from ..trust.weights import load_weights, shipped_weights
+
         if self.weights_path is not None:
             return load_weights(self.weights_path, self.study)
         try:
@@ -104,7 +110,7 @@ class Service:
             return None, str(error)
 
     @cached_property
-    def cleaner(self) -> tuple[Cleaner | None, str | None]:
+    def cleaner(self) -> "tuple[Cleaner | None, str | None]":
         """The cleaning network, and what must be said of it; or how to make one.
 
         Raises
@@ -112,9 +118,11 @@ class Service:
         WeightsError
             If one that was named cannot be used.
         """
+        from .cleaned import cleaner_of
+
         return cleaner_of(self.study, self.cleaner_path)
 
-    def open_first(self) -> tuple[Spectrum, Origin]:
+    def open_first(self) -> "tuple[Spectrum, Origin]":
         """The spectrum that a page begins with.
 
         Raises
@@ -122,6 +130,9 @@ class Service:
         DataError
             If there is none.
         """
+        from ..fetch import find_measurement, shipped_example
+        from .upload import read_file
+
         if self.first is not None:
             return read_file(self.first[0], self.study, self.first[1])
         real = find_measurement(self.study.name, self.study.downloads)
@@ -130,8 +141,10 @@ class Service:
             raise DataError(f"nothing ships to begin with for study {self.study.name}; open a measurement")
         return read_file(path, self.study, what="the real measurement" if real else "a SIMULATED example that ships")
 
-    def judge(self, spectrum: Spectrum, origin: Origin) -> State:
+    def judge(self, spectrum: "Spectrum", origin: "Origin") -> "State":
         """The state of a spectrum, from memory where it was judged before."""
+        from .state import examine
+
         key = (origin.sha256, origin.mask)
         with self._lock:
             known = self._states.get(key) if origin.sha256 and origin.mask is None else None
@@ -144,13 +157,20 @@ class Service:
         cleaned = None if cleaner is None else cleaner(spectrum)
         return self.keep(replace(state, cleaned=cleaned, uncleaned=uncleaned))
 
-    def keep(self, state: State) -> State:
+    def keep(self, state: "State") -> "State":
         """Remember a state."""
         with self._lock:
             self._states[state.origin.sha256, state.origin.mask] = state
             while len(self._states) > KEPT:
                 self._states.popitem(last=False)
         return state
+
+
+def _one_core() -> None:
+    """Keep a thread to one core; PyTorch is imported here, by the first thread that works."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 class Work:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import panel as pn
 
 from ..hamiltonian import Parameter
-from .colours import plain, text
 from .state import State
+from .words import plain, text
 
 HINT = "A change is simulated when the slider is let go."
 STEPS = 200

@@ -9,52 +9,8 @@ from typing import Any, NoReturn
 import typer
 
 from ..errors import MagnoscopeError
-from . import (
-    clean,
-    crystals,
-    cut,
-    datasets,
-    estimate,
-    explain,
-    files,
-    judge,
-    magnets,
-    page,
-    physics,
-    plan,
-    report,
-    reproduce,
-    simulation,
-    studies,
-    training,
-    trust,
-    waves,
-)
-from .common import app
-
-__all__ = [
-    "app",
-    "clean",
-    "crystals",
-    "cut",
-    "datasets",
-    "estimate",
-    "explain",
-    "files",
-    "judge",
-    "magnets",
-    "main",
-    "page",
-    "physics",
-    "plan",
-    "report",
-    "reproduce",
-    "simulation",
-    "studies",
-    "training",
-    "trust",
-    "waves",
-]
+from .commands import load
+from .common import app as _app
 
 # BadParameter < UsageError < ClickException: typer names only the first, and brings its own click or uses the other.
 UsageError: Any = typer.BadParameter.__mro__[2]
@@ -66,7 +22,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        status = app(prog_name="magnoscope", standalone_mode=False)
+        status = _app(prog_name="magnoscope", standalone_mode=False)
         sys.stdout.flush()
     except MagnoscopeError as error:
         _fail(str(error))
@@ -102,3 +58,10 @@ def _fail(message: str) -> NoReturn:
     message = " ".join(message.split())
     print(json.dumps({"error": message}) if "--json" in sys.argv else f"magnoscope: {message}", file=sys.stderr)
     sys.exit(2)
+
+
+def __getattr__(name: str) -> Any:
+    """``app``, the application with every command, for those who want more than to run one."""
+    if name == "app":
+        return load()
+    raise AttributeError(f"module {__name__} has no attribute {name}")

@@ -14,8 +14,7 @@ from ..io.images import read_spectrum, write_spectrum
 from ..plot import save_figure
 from ..plot_clean import plot_cleaned
 from ..studies import default_study, load_study
-from .common import FIGURES, Json, StudyOption, app, print_json, writable
-from .judge import ImageArgument, MaskOption, WeightsOption
+from .common import FIGURES, ImageArgument, Json, MaskOption, StudyOption, WeightsOption, app, print_json, writable
 from .training import COVERAGES
 
 

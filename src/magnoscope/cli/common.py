@@ -3,15 +3,17 @@
 import json
 import math
 import os
+import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 
+from .. import __version__
 from ..errors import MagnoscopeError, StudyError
+from .commands import Commands
 
 FIGURES = (".png", ".pdf", ".svg")
 """Endings of files that figures are written to."""
@@ -22,6 +24,7 @@ LARGEST_VALUE = 1e6
 
 app = typer.Typer(
     name="magnoscope",
+    cls=Commands,
     help="Which exchange model made this neutron spectrum, how sure is that, and where in the data is the evidence?",
     invoke_without_command=True,
     add_completion=False,
@@ -41,6 +44,15 @@ class Shape(StrEnum):
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study that ships, or a .toml file.")]
 StudyOption = Annotated[str | None, typer.Option("--study", help="A study that ships, or a .toml file.")]
+ImageArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="IMAGE",
+        help="What simulate or reduce wrote, a .npy image (NaN: no detector), or a histogram of Mantid or Horace.",
+    ),
+]
+MaskOption = Annotated[Path | None, typer.Option("--mask", help="Boolean .npy image, True where there is no detector.")]
+WeightsOption = Annotated[Path | None, typer.Option("--weights", help="Weights that `train` wrote.")]
 DatasetArgument = Annotated[
     Path, typer.Argument(metavar="DATASET", help="Folder that `dataset build` or `dataset export` wrote.")
 ]
@@ -54,10 +66,18 @@ SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALU
 
 
 @app.callback()
-def _settings(context: typer.Context) -> None:
+def _settings(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
     """Set what all commands need; say what there is where no command is given."""
+    if version:
+        print(f"magnoscope {__version__}")
+        raise typer.Exit
     help_without_command(context)
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), 4)))
+    torch = sys.modules.get("torch")  # a command that has not imported it does not wait for it here
+    if torch is not None:
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), 4)))
 
 
 def help_without_command(context: typer.Context) -> None:

@@ -18,8 +18,18 @@ from ..studies import default_study, load_study
 from ..study import Study
 from ..trust.best_match import BestMatch, best_match, match_at
 from ..verdict import classify as classify_spectrum
-from .common import FIGURES, Json, StudyOption, app, parse_settings, print_json, writable
-from .judge import ImageArgument, MaskOption, WeightsOption
+from .common import (
+    FIGURES,
+    ImageArgument,
+    Json,
+    MaskOption,
+    StudyOption,
+    WeightsOption,
+    app,
+    parse_settings,
+    print_json,
+    writable,
+)
 
 AtOption = Annotated[
     list[str] | None,

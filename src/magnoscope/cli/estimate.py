@@ -19,8 +19,18 @@ from ..trust.signals import run_network
 from ..trust.weights import load_weights, shipped_weights
 from ..verdict import Verdict
 from ..verdict import classify as classify_spectrum
-from .common import FIGURES, Json, SeedOption, StudyOption, app, print_json, writable
-from .judge import ImageArgument, MaskOption, WeightsOption
+from .common import (
+    FIGURES,
+    ImageArgument,
+    Json,
+    MaskOption,
+    SeedOption,
+    StudyOption,
+    WeightsOption,
+    app,
+    print_json,
+    writable,
+)
 
 SAMPLES = 200
 """Draws of the posterior about a fit unless told otherwise."""

@@ -14,8 +14,7 @@ from ..plot import plot_explanation, save_figure
 from ..studies import default_study, load_study
 from ..trust.weights import load_weights, shipped_weights
 from ..verdict import classify as classify_spectrum
-from .common import FIGURES, Json, SeedOption, StudyOption, app, print_json, writable
-from .judge import ImageArgument, MaskOption
+from .common import FIGURES, ImageArgument, Json, MaskOption, SeedOption, StudyOption, app, print_json, writable
 
 Method = StrEnum("Method", {name: name for name in METHODS})  # type: ignore[misc]
 

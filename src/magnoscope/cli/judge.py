@@ -15,17 +15,18 @@ from ..plot import plot_verdict, save_figure
 from ..studies import default_study, load_study
 from ..verdict import Verdict
 from ..verdict import classify as classify_spectrum
-from .common import FIGURES, Json, StudyArgument, StudyOption, app, print_json, writable
-
-ImageArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="IMAGE",
-        help="What simulate or reduce wrote, a .npy image (NaN: no detector), or a histogram of Mantid or Horace.",
-    ),
-]
-MaskOption = Annotated[Path | None, typer.Option("--mask", help="Boolean .npy image, True where there is no detector.")]
-WeightsOption = Annotated[Path | None, typer.Option("--weights", help="Weights that `train` wrote.")]
+from .common import (
+    FIGURES,
+    ImageArgument,
+    Json,
+    MaskOption,
+    StudyArgument,
+    StudyOption,
+    WeightsOption,
+    app,
+    print_json,
+    writable,
+)
 
 
 @app.command()

@@ -9,10 +9,8 @@ from typing import Annotated
 import typer
 
 from ..errors import MagnoscopeError
-from ..io.images import read_spectrum
 from ..studies import default_study, load_study
-from .common import StudyOption, app
-from .judge import MaskOption, WeightsOption
+from .common import MaskOption, StudyOption, WeightsOption, app
 
 
 @app.command("app")
@@ -48,11 +46,16 @@ def page(
     name = study or default_study()
     service = Service(load_study(name), name, weights, None if image is None else (image, mask), largest, cleaner)
     if image is not None:
+        from ..io.images import read_spectrum
+
         read_spectrum(image, service.study, mask)
     elif mask is not None:
         raise MagnoscopeError("--mask needs an IMAGE that it belongs to")
-    # what was named and cannot be used is refused before the server starts
-    _ = service.weights, service.cleaner
+    # what was named and cannot be used is refused before the server starts; what ships is read when it is asked for
+    if weights is not None:
+        _ = service.weights
+    if cleaner is not None:
+        _ = service.cleaner
     server = make_server(service, port, host, origins or ())
     where = address(host, server.port)
 

@@ -15,9 +15,8 @@ from ..report import Source, make_report, write_report
 from ..spectrum import Spectrum
 from ..studies import default_study, parse_study, study_text
 from ..trust.weights import load_weights, shipped_weights
-from .common import Json, SeedOption, StudyOption, app, print_json, writable
+from .common import ImageArgument, Json, MaskOption, SeedOption, StudyOption, WeightsOption, app, print_json, writable
 from .estimate import DrawsOption, FitOptions, fits_of
-from .judge import ImageArgument, MaskOption, WeightsOption
 
 
 @app.command()

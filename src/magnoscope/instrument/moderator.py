@@ -10,7 +10,6 @@ from typing import Protocol
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from ..errors import InstrumentError
 from ..units import ENERGY_PER_K2, FWHM_PER_SIGMA, SPEED_PER_SQRT_ENERGY
@@ -64,7 +63,8 @@ class _IkedaCarpenter:
         a, b = 1 / fast, 1 / slow
         # the slowing-down pulse folded with exp(-b t): confluent, and so smooth where a = b
         x = (a - b) * t
-        shape = np.exp(-b * t) * special.hyp1f1(3, 4, -x) if a >= b else np.exp(-a * t) * special.hyp1f1(1, 4, x)
+        hyp1f1 = scipy.special.hyp1f1
+        shape = np.exp(-b * t) * hyp1f1(3, 4, -x) if a >= b else np.exp(-a * t) * hyp1f1(1, 4, x)
         stored = a**3 * b * t**3 / 6 * shape
         return np.where(time < 0, 0.0, (1 - mixing) * direct + mixing * stored)
 
@@ -168,7 +168,7 @@ class SoftHat:
         """The factor at an energy."""
         share = (energy - self.start) / (self.stop - self.start)
         sigma = (self.blurs[0] + share * (self.blurs[1] - self.blurs[0])) / FWHM_PER_SIGMA * np.sqrt(2)
-        edges = special.erf(np.array([self.stop - energy, self.start - energy]) / sigma)
+        edges = scipy.special.erf(np.array([self.stop - energy, self.start - energy]) / sigma)
         return float(1 + self.height * (edges[0] - edges[1]) / 2)
 
 

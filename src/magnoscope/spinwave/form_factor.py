@@ -7,12 +7,15 @@ where c is the share of the orbital moment in the whole: none for a spin without
 
 import re
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import periodictable
-import torch
 
 from ..errors import StudyError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def orbital_share(g: float, quenched: bool = False) -> float:
@@ -66,7 +69,7 @@ def _coefficients(ion: str, name: str) -> tuple[float, ...]:
     return tuple(float(x) for x in found)
 
 
-def form_factor(ion: str, q: torch.Tensor | np.ndarray | float, orbital: float = 0.0) -> torch.Tensor:
+def form_factor(ion: str, q: "torch.Tensor | np.ndarray | float", orbital: float = 0.0) -> "torch.Tensor":
     """Form factor of an ion.
 
     Parameters
@@ -76,6 +79,8 @@ def form_factor(ion: str, q: torch.Tensor | np.ndarray | float, orbital: float =
     orbital : float
         Share of the orbital moment (:func:`orbital_share`).
     """
+    import torch  # what reads studies needs the coefficients alone
+
     if not isinstance(q, torch.Tensor):
         q = torch.as_tensor(q, dtype=torch.float64)
     s2 = (q / (4 * np.pi)) ** 2
@@ -83,6 +88,6 @@ def form_factor(ion: str, q: torch.Tensor | np.ndarray | float, orbital: float =
     return whole + orbital * s2 * _sum(j2_coefficients(ion), s2) if orbital else whole
 
 
-def _sum(table: tuple[float, ...], s2: torch.Tensor) -> torch.Tensor:
+def _sum(table: tuple[float, ...], s2: "torch.Tensor") -> "torch.Tensor":
     a1, b1, a2, b2, a3, b3, d = table
-    return a1 * torch.exp(-b1 * s2) + a2 * torch.exp(-b2 * s2) + a3 * torch.exp(-b3 * s2) + d
+    return a1 * (-b1 * s2).exp() + a2 * (-b2 * s2).exp() + a3 * (-b3 * s2).exp() + d

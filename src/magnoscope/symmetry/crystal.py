@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from ..crystal import Lattice
 from ..errors import StudyError
@@ -135,7 +135,7 @@ class Crystal:
     def images(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """What each operation makes of each site: its number (n_operations, n_sites), and the cell it is in (.., 3)."""
         moved = np.einsum("gab,ib->gia", self.group.rotations, self.positions) + self.group.translations[:, None]
-        tree = KDTree(self.positions % 1.0 % 1.0, boxsize=1.0)  # twice: -1e-17 % 1 is 1
+        tree = scipy.spatial.KDTree(self.positions % 1.0 % 1.0, boxsize=1.0)  # twice: -1e-17 % 1 is 1
         number = tree.query(moved % 1.0 % 1.0)[1]
         step = moved - self.positions[number]
         if np.linalg.norm((step - np.round(step)) @ self.lattice.direct, axis=-1).max() > NEAR:
