@@ -158,7 +158,7 @@ def shelf(striped_file: Path, tmp_path_factory: pytest.TempPathFactory, patch: p
 
 def as_stated(fits_of: Callable, spectrum: Any, models: list[str], options: Any) -> Any:
     """Fits that take the instrument as stated: its errors are most of the work."""
-    return fits_of(spectrum, models, replace(options, as_stated=True, samples=min(options.samples, 4)))
+    return fits_of(spectrum, models, replace(options, as_stated=True, samples=min(options.samples, 4), workers=1))
 
 
 def example(study: Study) -> Any:
