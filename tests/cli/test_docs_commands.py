@@ -188,7 +188,8 @@ def stock(run: Run, shelf: Path) -> dict[str, Path]:
     made = (folder / "old.zarr").exists()
     measured, mask, tabled, runs = (folder / n for n in ("measured.npy", "mask.npy", "image.h5", "runs"))
     training_set, foreign, old = (folder / f"{n}.zarr" for n in ("set", "foreign", "old"))
-    weights, cleaner = folder / "w.safetensors", shelf / "weights" / "pcsmo-cleaner.safetensors"
+    weights, posterior = folder / "w.safetensors", folder / "posterior.safetensors"
+    cleaner = shelf / "weights" / "pcsmo-cleaner.safetensors"
     if not made:
         folder.mkdir(exist_ok=True)
         study = load_study("pcsmo")
@@ -201,9 +202,11 @@ def stock(run: Run, shelf: Path) -> dict[str, Path]:
             (*build, "-o", training_set),
             (*build, "-o", foreign, "--draws", "foreign"),
             ("train", "compact", training_set, "-o", weights, "--epochs", 1),
+            ("train", "posterior", training_set, "-o", posterior, "--epochs", 1),
         ):
             outcome = run(*words)
             assert outcome.status == 0, (words, outcome.err)
+        shutil.copy(weights, shelf / "weights" / "pcsmo.safetensors")  # their card has scores
         aged(shutil.copytree(training_set, old))
     return {
         **dict.fromkeys(("measured.npy", "image.npy"), measured),
@@ -211,7 +214,7 @@ def stock(run: Run, shelf: Path) -> dict[str, Path]:
         **dict.fromkeys(("W", "STUDY.safetensors", "pcsmo.safetensors"), weights),
         **dict.fromkeys(("a.safetensors", "b.safetensors", "c.safetensors"), weights),
         "mine.toml": shelf / "studies" / "pcsmo.toml", "M.npy": mask, "image.h5": tabled, "runs": runs,
-        "FOREIGN.zarr": foreign, "old.zarr": old, "C": cleaner,
+        "FOREIGN.zarr": foreign, "old.zarr": old, "C": cleaner, "posterior.safetensors": posterior,
     }  # fmt: skip
 
 
