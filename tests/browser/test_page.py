@@ -110,6 +110,26 @@ def test_a_bar_leads_to_its_slice(visitor) -> None:
     visitor.shot("slice")
 
 
+def test_raw_beside_cleaned(visitor) -> None:
+    """By the cleaning network that ships; other numbers than the raw ones, on the same pixels, zoomed with the rest."""
+    visitor.see("Raw against cleaned").scroll_into_view_if_needed()
+    names = ("raw", "cleaned", "spread of the cleaned")
+    values = {}
+    for name in names:
+        visitor.until(name, "model.renderers.some(r => r.data_source.data.value?.length)")
+        picked = "[...model.renderers.find(r => r.data_source.data.value).data_source.data.value[0]]"
+        values[name] = np.array(visitor.model(name, picked), float)  # without a detector: null, which is NaN here
+    known = ~np.isnan(values["raw"])
+    assert known.sum() > 10_000
+    for name in names[1:]:
+        np.testing.assert_array_equal(np.isnan(values[name]), ~known)
+    assert not np.allclose(values["raw"][known], values["cleaned"][known])
+    assert (values["spread of the cleaned"][known] > 0).all()
+    ranges = [visitor.model(name, "[model.x_range.id, model.y_range.id]") for name in ("data", "cleaned")]
+    assert ranges[0] == ranges[1]
+    visitor.shot("cleaned")
+
+
 def let_go(visitor, keys: int = 3) -> None:
     """Move the first slider by the keyboard."""
     handle = visitor.page.locator(".noUi-handle").first
