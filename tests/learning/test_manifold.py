@@ -12,7 +12,7 @@ from magnoscope.dataset.parts import Part
 from magnoscope.errors import WeightsError
 from magnoscope.networks.base import Sizes
 from magnoscope.networks.compact import CompactNetwork
-from magnoscope.networks.posterior import POSTERIOR, Inference, PosteriorNetwork, Trunk
+from magnoscope.networks.posterior import POSTERIOR, Inference, PosteriorNetwork, Trunk, trunk_of
 from magnoscope.networks.training import Training
 from magnoscope.studies import parse_study
 from magnoscope.trust.held_back import calibrate
@@ -63,8 +63,7 @@ def test_spectra_that_no_parameters_make_are_far(tmp_path):
     settings = replace(POSTERIOR, epochs=12, learning_rate=3e-3)
     training = Training(network, spots(512, 0), spots(64, 1), EVERYWHERE, settings, tmp_path, noise, task=Inference())
     training.run(lambda line: None)
-    trunk = Trunk(SIZES, 16, 48)
-    trunk.load_state_dict({k: v for k, v in network.state_dict().items() if not k.startswith("flows.")})
+    trunk = trunk_of(SIZES, network.state_dict())
 
     def features(part: Part) -> np.ndarray:
         images = torch.as_tensor(part.images) + 0.02 * torch.randn(part.images.shape)

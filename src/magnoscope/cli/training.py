@@ -79,9 +79,8 @@ def train(
     _refuse(kind, width, shared, foreign)
     writable(output, ".safetensors")
     found, commit = study_of(dataset, study), _commit()
-    source = open_set(dataset)
+    source, coverages = open_set(dataset), random_coverage(found, COVERAGES, seed)
     parts = _parts(source, found, shared, foreign)
-    coverages = random_coverage(found, COVERAGES, seed)
     nuisance = recipe.nuisance.without(*without.split(",")) if without else recipe.nuisance
     config = replace(recipe.config, seed=seed, epochs=epochs or recipe.config.epochs)
     network = new_posterior(found, seed, width) if kind == INFERENCE else untrained(found, kind, seed, width)

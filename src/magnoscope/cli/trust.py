@@ -10,9 +10,8 @@ from ..dataset.coverage import CoverageLaw, random_coverage
 from ..dataset.parts import Part, attributes_of, identity_of, load_part, open_set
 from ..errors import DataError, WeightsError
 from ..networks.ensemble import Ensemble
-from ..networks.files import width_of
 from ..networks.kinds import sizes_of
-from ..networks.posterior import Trunk
+from ..networks.posterior import Trunk, trunk_of
 from ..plot import save_figure
 from ..plot_trust import plot_reliability
 from ..study import Study
@@ -70,9 +69,7 @@ def _trunk(path: Path | None, loaded: list[Weights], dataset: Path, study: Study
     posterior = load_posterior(path, study)[0]
     if identity_of(dataset) != posterior.card.get("training_set"):
         raise DataError(f"{dataset} is not the training set of {path}: its test part may have trained it")
-    kept = Trunk(sizes_of(study), width_of(posterior.card))
-    kept.load_state_dict({k: v for k, v in posterior.network.state_dict().items() if not k.startswith("flows.")})
-    return kept
+    return trunk_of(sizes_of(study), posterior.network.state_dict())
 
 
 @app.command()

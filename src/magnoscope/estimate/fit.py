@@ -156,15 +156,10 @@ def fit(
         If there is nothing to fit.
     """
     started = time.monotonic()
-    prior = spectrum.study.model(model).prior
-    smooth, sharp = TileLikelihood.of(spectrum, BLUR), likelihood_of(spectrum, clipped)
-    simulators = simulators or Simulators(spectrum.study)
+    spectrum.study.model(model)
+    sharp, simulators = likelihood_of(spectrum, clipped), simulators or Simulators(spectrum.study)
     coarse = _stated_spectra(simulators.coarse, model)
-    given, drawn = _given(estimate, prior, extras.network, seed)
-    guided = extras.network is not None
-    draws = (DRAWS_GUIDED if guided else DRAWS) if draws is None else draws
-    starts = _starts(smooth, simulators.coarse, coarse, prior, given, seed, draws, crew)
-    best = _search(smooth, sharp, coarse, prior, starts, ROUNDS_GUIDED if guided else ROUNDS, report, crew)
+    best, drawn = _begun(sharp, model, estimate, simulators, coarse, seed, report, draws, extras, crew)
     report(f"{model}: log-likelihood {best.total:.1f} with coarse simulations")
     if as_stated:
         target, best, near, used = *_stated(sharp, simulators, model, best, crew), coarse, 0
@@ -178,6 +173,27 @@ def fit(
     counted = {id(c): c.count for c in (coarse, near, target.simulate) if isinstance(c, _Counted)}
     simulations = used + sum(counted.values())
     return replace(result, network=drawn, simulations=simulations, seconds=time.monotonic() - started)
+
+
+def _begun(
+    sharp: TileLikelihood,
+    model: str,
+    estimate: NDArray[np.float64] | None,
+    simulators: Simulators,
+    coarse: _Counted,
+    seed: int,
+    report: Report,
+    draws: int | None,
+    extras: Extras,
+    crew: Crew,
+) -> tuple[Point, Sample | None]:
+    """Where coarse simulations lead from the best of all starts; and what a network's posterior says."""
+    spectrum, guided = sharp.spectrum, extras.network is not None
+    prior, smooth = spectrum.study.model(model).prior, TileLikelihood.of(spectrum, BLUR)
+    given, drawn = _given(estimate, prior, extras.network, seed)
+    draws = (DRAWS_GUIDED if guided else DRAWS) if draws is None else draws
+    starts = _starts(smooth, simulators.coarse, coarse, prior, given, seed, draws, crew)
+    return _search(smooth, sharp, coarse, prior, starts, ROUNDS_GUIDED if guided else ROUNDS, report, crew), drawn
 
 
 def _extended(

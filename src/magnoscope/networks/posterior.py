@@ -7,7 +7,7 @@ One flow for each candidate (C. Durkan et al., Neural Spline Flows, NeurIPS 2019
 that they share.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import ceil
 
 import numpy as np
@@ -89,6 +89,19 @@ class Trunk(nn.Module):
         maps = self.convolutions(inputs.contiguous(memory_format=LAYOUT)).float().contiguous()
         with torch.autocast(inputs.device.type, enabled=False):
             return self.dense(maps)
+
+
+def trunk_of(sizes: Sizes, state: Mapping[str, torch.Tensor]) -> Trunk:
+    """The trunk with these weights, in evaluation mode, of the width that they have; those of flows are left out.
+
+    Raises
+    ------
+    KeyError, RuntimeError, ValueError
+        If they are no trunk's, or one's of other sizes.
+    """
+    trunk = Trunk(sizes, 2 * len(state["convolutions.0.0.weight"]), len(state["dense.4.bias"]))
+    trunk.load_state_dict({name: tensor for name, tensor in state.items() if not name.startswith("flows.")})
+    return trunk.eval()
 
 
 class PosteriorNetwork(Trunk):

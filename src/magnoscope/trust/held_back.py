@@ -81,11 +81,12 @@ def calibrate(
         Of a posterior trained on the same set: the distance from simulations takes the place of the feature distance.
     """
     nuisance = nuisance or Nuisance()
+    trunk = None if trunk is None else rounded(trunk)
     of_trunk: list[NDArray] = []
 
     def watch(measured: torch.Tensor, valid: torch.Tensor) -> None:
         if trunk is not None:
-            of_trunk.append(trunk_features(rounded(trunk), measured, valid))
+            of_trunk.append(trunk_features(trunk, measured, valid))
 
     seen = evaluate(network, train, coverages, nuisance.measured, seed + 11, watch)
     classes = seen.output.scores.shape[1]
@@ -97,7 +98,7 @@ def calibrate(
     if trunk is not None:
         signals = ("centroid_distance", "unexplained_structure", "distance_from_simulations")
         references = np.concatenate([np.concatenate(of_trunk), seen.output.features.numpy()], 1)
-        manifold = Manifold(rounded(trunk), references.astype(np.float16).astype(np.float32))
+        manifold = Manifold(trunk, references.astype(np.float16).astype(np.float32))
     if fresh.output.disagreement is not None:
         signals = (*signals, "disagreement")
     reconstruction = fit_reconstruction(view, train.images, seed)

@@ -16,7 +16,7 @@ from ..networks.ensemble import MOST_MEMBERS, Ensemble
 from ..networks.files import changed, read_file, width_of, write_file
 from ..networks.kinds import KINDS, new_network, sizes_of
 from ..networks.posterior import KIND as INFERENCE
-from ..networks.posterior import Trunk
+from ..networks.posterior import trunk_of
 from ..study import Study
 from .calibration import FIRST_SIGNALS, SIGNALS, Calibration
 from .manifold import Manifold
@@ -158,9 +158,7 @@ def _manifold(study: Study, tensors: dict[str, torch.Tensor]) -> Manifold | None
     if "calibration.references" not in tensors:
         return None
     state = {k.removeprefix("manifold."): v.float() for k, v in tensors.items() if k.startswith("manifold.")}
-    trunk = Trunk(sizes_of(study), 2 * len(state["convolutions.0.0.weight"]), len(state["dense.4.bias"]))
-    trunk.load_state_dict(state)
-    trunk.eval()
+    trunk = trunk_of(sizes_of(study), state)
     return Manifold(trunk, tensors["calibration.references"].float().numpy())
 
 
