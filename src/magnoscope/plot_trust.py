@@ -55,7 +55,8 @@ def plot_ranks(checked: dict[str, Checked], names: dict[str, list[str]], title: 
             row[number].axhspan(low, high, color="0.85")
             row[number].stairs(counts, np.linspace(0, 1, len(counts) + 1), color="C0")
             row[number].set_title(literal(name), fontsize=9, loc="left")
-            row[number].set_ylim(0, None)
+        # once all are drawn: a limit that is set stops the row's shared axis from growing
+        row[0].set_ylim(0, None)
         row[0].set_ylabel(literal(f"{model}, n = {len(found.ranks)}"))
     figure.supxlabel("rank of the truth among draws", fontsize=9)
     figure.suptitle(literal(title), fontsize=10)

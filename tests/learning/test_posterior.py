@@ -12,7 +12,8 @@ from magnoscope.dataset.parts import Part
 from magnoscope.networks.base import Sizes
 from magnoscope.networks.posterior import POSTERIOR, Inference, PosteriorNetwork, features_of
 from magnoscope.networks.training import Training
-from magnoscope.trust.posterior import Checked, flatness
+from magnoscope.plot_trust import plot_ranks
+from magnoscope.trust.posterior import Checked, flatness, rank_counts
 
 SIZES = Sizes((1, 2, 12, 12), 2, 2)
 EVERYWHERE = torch.ones((1, *SIZES.shape), dtype=torch.bool)
@@ -102,3 +103,12 @@ def test_smoothing_in_q_keeps_the_sum_and_is_off_unless_asked_for():
     assert torch.allclose(blurred.sum((3, 4)), torch.ones(2, 1, 2), atol=1e-5)
     assert float(blurred.max()) < 1 and not torch.equal(blurred[0], blurred[1])
     assert Nuisance().blur == 0
+
+
+def test_ranks_are_drawn_to_their_full_height():
+    """The panels of a candidate share an axis: the highest bin of the last must not be cut off by the first."""
+    even, uneven = np.linspace(0.01, 0.99, 100), np.full(100, 0.02)
+    ranks = np.stack([even, uneven], 1)
+    found = Checked(ranks, ranks, ranks, {})
+    figure = plot_ranks({"one": found}, {"one": ["a", "b"]}, "title")
+    assert figure.axes[1].get_ylim()[1] >= rank_counts(uneven).max()
