@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from .explain import Explanation
@@ -31,7 +32,11 @@ def _beside(measured: Spectrum, panels: Mapping[str, NDArray[np.float64]]) -> Fi
 
 
 def plot_cleaning_and_evidence(
-    measured: Spectrum, cleaned: Mapping[str, Spectrum], explanations: Mapping[str, Explanation], number: int = 10
+    measured: Spectrum,
+    cleaned: Mapping[str, Spectrum],
+    explanations: Mapping[str, Explanation],
+    named: Mapping[tuple[int, int], str] | None = None,
+    number: int = 10,
 ) -> Figure:
     """As figure 7 of the published study, for several cleaners and networks side by side.
 
@@ -42,6 +47,8 @@ def plot_cleaning_and_evidence(
         By title, such as the published autoencoder's and ours.
     explanations : mapping of str to Explanation
         By title: the map of each, and under it the slices with the largest shares.
+    named : mapping of (run, slice) to str, optional
+        Slices that the publication names with the rank it gives them: outlined in the maps, and always among the bars.
     number : int
         Slices shown.
     """
@@ -49,7 +56,7 @@ def plot_cleaning_and_evidence(
     columns = max(len(upper), len(explanations), 1)
     figure = Figure(figsize=(1 + 4.6 * columns, 13), layout="constrained")
     grid = figure.add_gridspec(3, columns, height_ratios=[1.3, 1.3, 1])
-    view, study = measured.study.view, measured.study
+    view, study, named = measured.study.view, measured.study, named or {}
     for column, (title, values) in enumerate(upper.items()):
         shown = view.as_tiles(np.where(measured.valid, values, np.nan))
         draw_image(figure.add_subplot(grid[0, column]), shown, measured, title)
@@ -63,15 +70,23 @@ def plot_cleaning_and_evidence(
         axes.set_title(literal(f"{title}: evidence for {one.name} ({one.method})"), fontsize=10, loc="left")
         axes.set_xticks([])
         axes.set_yticks([])
+        nx, ny = study.shape[2:]
+        for r, s in named:
+            axes.add_patch(Rectangle((s * ny - 0.5, r * nx - 0.5), ny, nx, fill=False, lw=1.5, ec="black"))
         axes = figure.add_subplot(grid[2, column])
-        first = one.ordered()[:number][::-1]
+        order = one.ordered()
+        first = [at for place, at in enumerate(order) if place < number or at in named][::-1]
         names = [
-            f"Ei {study.runs[r].ei:g}: {study.energy_edges[r, s]:.1f} to {study.energy_edges[r, s + 1]:.1f}"
+            f"{order.index((r, s)) + 1}. Ei {study.runs[r].ei:g}: {study.energy_edges[r, s]:.1f} to "
+            f"{study.energy_edges[r, s + 1]:.1f}" + (f" [published: {named[r, s]}]" if (r, s) in named else "")
             for r, s in first
         ]
         sizes = [one.shares[r, s] for r, s in first]
-        axes.barh(names, sizes, color=["#b35806" if x > 0 else "#542788" for x in sizes])
+        edges = ["black" if at in named else "none" for at in first]
+        axes.barh(names, sizes, color=["#b35806" if x > 0 else "#542788" for x in sizes], edgecolor=edges)
         axes.axvline(0, color="black", lw=0.6)
         axes.tick_params(labelsize=7)
-        axes.set_xlabel("share of the evidence")
+        axes.set_xlabel(
+            "share of the evidence (outlined: slices that the publication names)" if named else "share of the evidence"
+        )
     return figure

@@ -10,7 +10,7 @@ import torch
 from magnoscope.errors import MagnoscopeError
 from magnoscope.explain import METHODS, check, explain
 from magnoscope.explain.attribution import additive_evidence, shapley
-from magnoscope.explain.checks import rank_correlation
+from magnoscope.explain.checks import at_parameters, information, rank_correlation
 from magnoscope.explain.margin import Margin
 from magnoscope.networks.base import Output, SpectrumNetwork
 from magnoscope.networks.kinds import new_network
@@ -74,7 +74,7 @@ def contributions(setting: tuple[Spectrum, dict], amounts: torch.Tensor) -> np.n
     return change * amounts.numpy() / 2.0
 
 
-@pytest.mark.parametrize("method", ["shapley", "occlusion", "gradients"])
+@pytest.mark.parametrize("method", ["shapley", "occlusion", "alone", "gradients"])
 def test_shares_of_a_linear_network_are_what_its_slices_add(setting, method: str):
     amounts = torch.tensor([[3.0, 0.0, -2.0, 0.5, 0.0]])
     by_hand = contributions(setting, amounts)
@@ -106,6 +106,35 @@ def test_shapley_values_add_up_to_the_margin_of_any_network(setting):
     margin = Margin.of(verdict_of(setting), weights_of(network), "near")
     ends = margin(torch.stack([torch.ones(1, 5), torch.zeros(1, 5)]).bool())
     assert shapley(margin, orders=2).sum() == pytest.approx(ends[0] - ends[1], rel=1e-4)
+
+
+class Seen(Linear):
+    """Class 0 gains a known amount for each slice that is measured at all, whatever it holds."""
+
+    def prepare(self, measured: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        return valid.float()
+
+
+@pytest.mark.parametrize("method", ["shapley", "occlusion", "alone"])
+def test_slices_are_hidden_from_networks_that_do_without(setting, method: str):
+    amounts = torch.tensor([[3.0, 0.0, -2.0, 0.5, 0.0]])
+    weights = weights_of(Seen(amounts))
+    assert explain(verdict_of(setting), weights, "near", method).shares.any() == 0
+    weights.card["nuisance"] = {"hidden": 0.9}
+    spectrum, _ = setting
+    by_hand = (spectrum.valid[:, :, :ROWS].mean((2, 3)) * amounts.numpy()).ravel()
+    found = explain(verdict_of(setting), weights, "near", method)
+    assert np.allclose(found.shares.ravel(), by_hand / np.abs(by_hand).sum(), atol=1e-6)
+    assert found.neutral == 0
+
+
+def test_the_physics_can_be_taken_at_given_parameters(setting):
+    """Of two models that are the same where matched, nothing tells them apart."""
+    verdict = verdict_of(setting)
+    moved = at_parameters(verdict, {"near": {}, "far": {}})
+    assert np.allclose(information(moved), information(verdict))
+    same = replace(verdict, matches={name: verdict.matches["near"] for name in verdict.matches})
+    assert not information(same).any() and information(verdict).any()
 
 
 def test_checks_see_whether_shares_follow_the_network(setting):

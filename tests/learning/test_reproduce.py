@@ -9,11 +9,13 @@ import pytest
 
 from magnoscope.cleaning import Cleaner, save_cleaner
 from magnoscope.errors import StudyError
+from magnoscope.explain import Explanation
 from magnoscope.networks.kinds import untrained
+from magnoscope.reproduce import cleaning
 from magnoscope.reproduce.cleaning import cleaned_by, cleaners_of, cleaning_rows
 from magnoscope.reproduce.coarse import aliasing, edge_shifts
 from magnoscope.reproduce.figures import parameter_table, plot_models
-from magnoscope.reproduce.published import published
+from magnoscope.reproduce.published import named_slices, published
 from magnoscope.reproduce.rows import network_rows, trained
 from magnoscope.spectrum import Spectrum
 from magnoscope.studies import load_study, parse_study
@@ -100,6 +102,35 @@ def test_table_and_figure_of_the_models_come_from_the_study(pcsmo):
     assert labels == [{"JF1", "JA", "JF2", "JF3"}, {"JFS", "JFW", "JA1", "JA2"}]
 
 
+def test_slices_the_publication_names_are_found_on_our_grid(pcsmo):
+    # 35.6 to 40.4 meV in the paper; the study's slices are 0.06 Ei wide from 0.1 Ei on
+    found = {
+        (pcsmo.runs[r].ei, *pcsmo.energy_edges[r, s : s + 2].round(1).tolist()): rank
+        for (r, s), rank in named_slices(published(pcsmo), pcsmo).items()
+    }
+    assert found == {(70, 36.4, 40.6): "1", (100, 34.0, 40.0): "next", (140, 30.8, 39.2): "next"}
+    assert named_slices(published(pcsmo), parse_study(SQUARE)) == {}
+
+
+def test_figure_7_ranks_the_slices_that_the_publication_names(pcsmo, monkeypatch):
+    numbers = published(pcsmo)
+    shares = np.linspace(1, -0.2, 60).reshape(6, 10)
+    measured = Spectrum(pcsmo, np.ones(pcsmo.shape), np.ones(pcsmo.shape, bool))
+    found = Explanation(measured, "goodenough", "shapley", shares / np.abs(shares).sum(), None, 3.0, 0.0)
+    monkeypatch.setattr(cleaning, "classify", lambda *_: None)
+    monkeypatch.setattr(cleaning, "explain", lambda *_, method: found)
+    nets = [net for net in trained(pcsmo, numbers, None) if net.weights is not None]
+    rows, figure = cleaning_rows(pcsmo, nets, {}, measured, {}, numbers)
+    told = {row.what: (row.published, row.ours) for row in rows}
+    share = found.shares[3, 7]
+    assert told["rank of Ei 70 meV, 36.4 to 40.6 meV: compact, shapley, raw"] == ("1", f"38 of 60 ({share:+.1%})")
+    assert told["rank of Ei 100 meV, 34.0 to 40.0 meV: compact, shapley, raw"][0] == "next"
+    assert figure is not None
+    labels = [text.get_text() for axes in figure.axes for text in axes.get_yticklabels()]
+    assert "38. Ei 70: 36.4 to 40.6 [published: 1]" in labels and "1. Ei 25: 2.5 to 4.0" in labels
+    assert sum(len(axes.patches) == 3 for axes in figure.axes) == 1  # the map's outlines
+
+
 def test_cleaning_is_shown_and_what_is_missing_says_how_to_make_it(tmp_path):
     study = parse_study(SQUARE)
     card = {"kind": "cleaner", "width": 16, "layout_hash": study.layout_hash, "physics_hash": study.physics_hash}
@@ -110,9 +141,9 @@ def test_cleaning_is_shown_and_what_is_missing_says_how_to_make_it(tmp_path):
     measured = Spectrum(study, values, np.ones(study.shape, bool))
     cleaned = cleaned_by(cleaners, measured)
     assert cleaned["cleaner"].signal.shape == study.shape and cleaned_by(cleaners, None) == {}
-    rows, figure = cleaning_rows(study, [], cleaners, measured, cleaned, "somewhere")
+    rows, figure = cleaning_rows(study, [], cleaners, measured, cleaned, published(load_study("pcsmo")))
     missing, found = rows
     assert missing.ours == "" and "magnoscope train autoencoder-published square-montecarlo.zarr" in missing.how
     assert "raw" in found.ours and found.how == "8 tiles" and figure is not None
-    assert cleaning_rows(study, [], cleaners, None, {}, "somewhere") == ([], None)
+    assert cleaning_rows(study, [], cleaners, None, {}, published(load_study("pcsmo"))) == ([], None)
     assert all(net.weights is None for net in trained(study, published(load_study("pcsmo")), tmp_path))

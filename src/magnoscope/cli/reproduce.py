@@ -66,7 +66,7 @@ def reproduce(
     cleaned = cleaned_by(cleaners, measured)
     rows, figures = _stages(found, numbers, nets, measured, cleaned, grids, dataset or [])
     _say("cleaning and evidence")
-    more, figure = cleaning_rows(found, nets, cleaners, measured, cleaned, numbers.important)
+    more, figure = cleaning_rows(found, nets, cleaners, measured, cleaned, numbers)
     rows += more
     if figure is not None:
         figures["figure-7"] = figure

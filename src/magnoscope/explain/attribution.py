@@ -5,6 +5,8 @@ occlusion
 shapley
     The same averaged over what else is neutral already (L. S. Shapley, 1953; E. Strumbelj and I. Kononenko, Knowl. Inf.
     Syst. 41, 647 (2014), by random orders and their reverse): shares add up to the whole margin.
+alone
+    What the margin gains with one slice where all others are neutral.
 gradients
     Integrated gradients from the neutral spectrum (M. Sundararajan et al., ICML 2017), which also give a map by pixel.
 evidence
@@ -29,7 +31,7 @@ from ..trust.weights import Weights, load_weights, shipped_weights
 from ..verdict import Verdict
 from .margin import Margin
 
-METHODS = ("shapley", "occlusion", "gradients", "evidence", "gradcam", "hirescam")
+METHODS = ("shapley", "occlusion", "alone", "gradients", "evidence", "gradcam", "hirescam")
 ORDERS = 8
 """Random orders of the slices, and as many reversed."""
 STEPS = 16
@@ -125,6 +127,8 @@ def explain(
         shares = shapley(margin, seed)
     elif method == "occlusion":
         shares = occlusion(margin)
+    elif method == "alone":
+        shares = alone(margin)
     elif method == "gradients":
         pixels = integrated_gradients(margin)
         shares = pixels.sum((2, 3))
@@ -157,6 +161,14 @@ def occlusion(margin: Margin) -> NDArray[np.float64]:
     keep = ~torch.eye(runs * slices, dtype=torch.bool).reshape(-1, runs, slices)
     whole = margin(torch.ones(1, runs, slices, dtype=torch.bool))
     return (whole - margin(keep)).reshape(runs, slices)
+
+
+def alone(margin: Margin) -> NDArray[np.float64]:
+    """What the margin gains with each slice where all others are neutral, (runs, slices)."""
+    runs, slices = margin.slices
+    keep = torch.eye(runs * slices, dtype=torch.bool).reshape(-1, runs, slices)
+    nothing = margin(torch.zeros(1, runs, slices, dtype=torch.bool))
+    return (margin(keep) - nothing).reshape(runs, slices)
 
 
 def shapley(margin: Margin, seed: int = 0, orders: int = ORDERS) -> NDArray[np.float64]:

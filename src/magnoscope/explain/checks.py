@@ -1,7 +1,7 @@
 """Does an explanation deserve its name: it should follow the network, and the network should follow the physics."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..estimate.descent import Target
 from ..plan.expected import ExpectedLikelihood
 from ..simulate import Simulator
 from ..spectrum import Spectrum
+from ..trust.best_match import match_at
 from ..trust.weights import Weights, untrained
 from ..verdict import Verdict
 from .attribution import Explanation, explain
@@ -78,6 +79,28 @@ def information(verdict: Verdict) -> NDArray[np.float64]:
     noise = np.where(spectrum.valid, (spectrum.signal - a.fitted) ** 2, 0).sum((2, 3)) / pixels
     difference = np.where(spectrum.valid, (a.fitted - b.fitted) ** 2, 0).sum((2, 3))
     return np.where(noise > 0, difference / np.maximum(noise, 1e-30), 0.0)
+
+
+def at_parameters(
+    verdict: Verdict, parameters: Mapping[str, Mapping[str, float]], simulator: Simulator | None = None
+) -> Verdict:
+    """A verdict whose best matches are the simulations at given parameters, such as those of fits.
+
+    Parameters
+    ----------
+    parameters : mapping
+        Name to meV, for each model that gets another match.
+
+    Raises
+    ------
+    StudyError
+        If a model or a parameter is unknown.
+    InstabilityError
+        If a magnetic structure is no energy minimum there.
+    """
+    simulator = simulator or Simulator(verdict.spectrum.study)
+    found = {name: match_at(simulator, verdict.spectrum, name, values) for name, values in parameters.items()}
+    return replace(verdict, matches=verdict.matches | found)
 
 
 def refitted_information(verdict: Verdict, simulator: Simulator | None = None) -> NDArray[np.float64]:

@@ -18,7 +18,8 @@ BATCH = 64
 class Margin:
     """Calibrated log-odds of one candidate against the best other, of a spectrum with some of its slices made neutral.
 
-    A neutral slice holds the mean of the candidates' best matches (scale and background included): what would have been
+    A neutral slice is hidden, as if it had not been measured, from a network that has learnt to do without slices. For
+    any other it holds the mean of the candidates' best matches (scale and background included): what would have been
     measured had that slice not told them apart. Nothing is set to zero, which no measurement looks like.
 
     Attributes
@@ -30,6 +31,8 @@ class Margin:
     measured, neutral : (runs, slices, x, y) float32
         Zero where not valid.
     valid : same shape, bool
+    hides : bool
+        Whether neutral slices are hidden.
     """
 
     network: SpectrumNetwork
@@ -38,6 +41,7 @@ class Margin:
     measured: torch.Tensor
     neutral: torch.Tensor
     valid: torch.Tensor
+    hides: bool = False
 
     @classmethod
     def of(cls, verdict: Verdict, weights: Weights, name: str) -> "Margin":
@@ -55,6 +59,7 @@ class Margin:
             measured=tensor(spectrum.signal),
             neutral=tensor(np.maximum(fitted, 0)),
             valid=torch.as_tensor(np.ascontiguousarray(spectrum.valid)),
+            hides=weights.nuisance.hidden > 0,
         )
 
     @property
@@ -74,7 +79,11 @@ class Margin:
 
     def prepared(self, keep: torch.Tensor) -> torch.Tensor:
         """Network inputs of the spectrum with slices made neutral that are not kept; keep (n, runs, slices) bool."""
-        images = torch.where(keep[..., None, None], self.measured, self.neutral)
+        kept = keep[..., None, None]
+        if self.hides:
+            valid = self.valid & kept
+            return self.network.prepare(self.measured * valid, valid)
+        images = torch.where(kept, self.measured, self.neutral)
         return self.network.prepare(images, self.valid.expand(images.shape))
 
     @torch.no_grad()

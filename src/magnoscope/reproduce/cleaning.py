@@ -15,6 +15,7 @@ from ..simulate import Simulator
 from ..spectrum import Spectrum
 from ..study import Study
 from ..verdict import classify
+from .published import Published, named_slices
 from .rows import Row, Trained
 
 PUBLISHED_CLEANER, OUR_CLEANER = "autoencoder-published", "cleaner"
@@ -49,6 +50,15 @@ def _place(explanation: Explanation) -> str:
     return f"Ei {best['ei_meV']:g} meV, {low:.1f} to {high:.1f} meV ({best['share']:.0%})"
 
 
+def _rank_row(explanation: Explanation, at: tuple[int, int], rank: str, where: str) -> Row:
+    """Where a slice stands that the publication names, by the size of its share."""
+    study, (r, s) = explanation.spectrum.study, at
+    place, share = 1 + explanation.ordered().index(at), float(explanation.shares[at])
+    low, high = study.energy_edges[r, s : s + 2]
+    what = f"rank of Ei {study.runs[r].ei:g} meV, {low:.1f} to {high:.1f} meV: {where}"
+    return Row(what, rank, f"{place} of {explanation.shares.size} ({share:+.1%})", f"for {explanation.name}")
+
+
 def cleaned_by(cleaners: dict[str, Cleaner], measured: Spectrum | None) -> dict[str, Spectrum]:
     """What each cleaner makes of the measurement."""
     return {} if measured is None else {kind: cleaner(measured) for kind, cleaner in cleaners.items()}
@@ -60,7 +70,7 @@ def cleaning_rows(
     cleaners: dict[str, Cleaner],
     measured: Spectrum | None,
     cleaned: dict[str, Spectrum],
-    published: str,
+    numbers: Published,
 ) -> tuple[list[Row], Figure | None]:
     """Rows and figure; what is missing says how to make it.
 
@@ -68,8 +78,6 @@ def cleaning_rows(
     ----------
     cleaned : dict
         Of :func:`cleaned_by`.
-    published : str
-        The slice that the publication names.
     """
     if measured is None:
         return [], None
@@ -83,7 +91,7 @@ def cleaning_rows(
         if halves is not None:
             said = f"{halves.cleaned:.3f}, raw {halves.raw:.3f}"
             rows.append(Row(f"correlation with hidden mirror pixels: {kind}", "", said, f"{halves.tiles} tiles"))
-    simulator = Simulator(study)
+    simulator, named = Simulator(study), named_slices(numbers, study)
     for net in nets:
         if net.weights is None or net.kind not in METHODS or net.kind in told:
             continue
@@ -94,10 +102,12 @@ def cleaning_rows(
             verdict = classify(spectrum, net.weights, simulator)
             told[net.kind] = (where, explain(verdict, net.weights, method=method))
         except MagnoscopeError as error:
-            rows.append(Row(f"most important slice: {where}", published, "", str(error)))
+            rows.append(Row(f"most important slice: {where}", numbers.important, "", str(error)))
             continue
         explanation = told[net.kind][1]
-        rows.append(Row(f"most important slice: {where}", published, _place(explanation), f"for {explanation.name}"))
+        said = f"for {explanation.name}"
+        rows.append(Row(f"most important slice: {where}", numbers.important, _place(explanation), said))
+        rows += [_rank_row(explanation, at, rank, where) for at, rank in named.items()]
     if not cleaned and not told:
         return rows, None
-    return rows, plot_cleaning_and_evidence(measured, cleaned, dict(told.values()))
+    return rows, plot_cleaning_and_evidence(measured, cleaned, dict(told.values()), named)

@@ -1,9 +1,11 @@
 """What a published study printed, read from the file that ships beside the study's."""
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
+
+import numpy as np
 
 from ..errors import StudyError
 from ..resolution.spread import Method
@@ -28,6 +30,8 @@ class Published:
         By kind and resolution method, "accuracy", "measurement", and what else is printed.
     important : str
         The slice that the publication calls most important.
+    ranking : list of dict
+        Slices that it names, most important first: "ei", "energy" (low, high) in meV, and the "rank" it gives them.
     """
 
     citation: str
@@ -37,6 +41,19 @@ class Published:
     edges: dict[str, str]
     networks: dict[str, dict[str, dict[str, Any]]]
     important: str = ""
+    ranking: list[dict[str, Any]] = field(default_factory=list)
+
+
+def named_slices(numbers: Published, study: Study) -> dict[tuple[int, int], str]:
+    """The slices (run, slice) that the publication names, each with its rank: those of ours that overlap most."""
+    out = {}
+    for entry in numbers.ranking:
+        runs = [r for r, run in enumerate(study.runs) if run.ei == entry["ei"]]
+        if runs:
+            edges, (low, high) = study.energy_edges[runs[0]], entry["energy"]
+            shared = np.minimum(edges[1:], high) - np.maximum(edges[:-1], low)
+            out[runs[0], int(shared.argmax())] = str(entry["rank"])
+    return out
 
 
 def published(study: Study) -> Published:
