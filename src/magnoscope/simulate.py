@@ -8,9 +8,9 @@ slice, twin and l: only phases and form factors change. Otherwise the modes are 
 where each run's kinematics meet them (:mod:`.crossings`): slower by the number of layers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 from math import gcd
 
 import numpy as np
@@ -27,7 +27,7 @@ from .resolution.landing import Bins, Tile
 from .resolution.lines import Slices, run_slices
 from .resolution.setting import hidden_coordinates, pixel_wave_vectors, run_setting
 from .resolution.spots import Cells, Peaks, record
-from .resolution.spread import SMOOTHING, Method, Spread, make_spread
+from .resolution.spread import SMOOTHING, Method, NodeMaps, Spread, make_spread
 from .spectrum import Spectrum
 from .spinwave import ModeSolver
 from .spinwave.layers import LayerTable, Plane, layer_tables
@@ -188,6 +188,36 @@ class Simulator:
         other._take(replace(self.study, models=dict(models)))
         return other
 
+    def with_runs(self, studies: Sequence[Study]) -> "Simulator":
+        """The same models and pixels, each run as a study of its own states it: little of it is prepared anew.
+
+        Parameters
+        ----------
+        studies : one for each run, each of one run
+            They may differ from this one in the spectrometer, the sample, the width of modes, the energies of slices
+            and in where the axes begin.
+        """
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._references, other._layered_grids = {}, {}
+        other._take_runs(self, studies)
+        return other
+
+    def _take_runs(self, like: "Simulator", studies: Sequence[Study]) -> None:
+        """What :meth:`with_runs` changes."""
+        self._plans = [self._plan(study, 0, maps) for study, maps in zip(studies, like._node_maps, strict=True)]
+
+    @cached_property
+    def _node_maps(self) -> list[NodeMaps]:
+        """Of each run, for samples of any mosaic."""
+        out, study = [], self.study
+        turned = replace(study, sample=replace(study.sample, mosaic=(1.0, 1.0, 1.0)))
+        for number, run in enumerate(study.runs):
+            edges = study.view.energy_edges(run.ei)
+            grid = self.grid[0], self.grid[1]
+            out.append(NodeMaps.of(self.resolution, *run_setting(turned, number), grid, (edges[0], edges[-1])))
+        return out
+
     def _prepare(self) -> None:
         """What does not depend on the model's parameters."""
         study = self.study
@@ -202,15 +232,14 @@ class Simulator:
         self._steps = (float(self.grid[0][1] - self.grid[0][0]), float(self.grid[1][1] - self.grid[1][0]))
         self._cells = on_device(Cells(self._x.float(), self._y.float(), self._steps), self.device)
         self._axes = np.array([*(a.direction for a in study.maps.axes), study.maps.hidden_direction], float)
-        self._plans = [self._plan(number, run) for number, run in enumerate(study.runs)]
+        self._plans = [self._plan(study, number) for number in range(len(study.runs))]
 
     def solver(self, model: str) -> ModeSolver:
         """The spin wave solver of a candidate model."""
         return self._solvers[self.study.model(model).name]
 
-    def _plan(self, number: int, run: Run) -> _RunPlan:
-        study = self.study
-        setting, scan = run_setting(study, number)
+    def _plan(self, study: Study, number: int, maps: NodeMaps | None = None) -> _RunPlan:
+        run, (setting, scan) = study.runs[number], run_setting(study, number)
         edges = study.view.energy_edges(run.ei)
         spread = make_spread(
             self.resolution,
@@ -222,6 +251,7 @@ class Simulator:
             self.sampling.draws if self.sampling.corrections else 0,
             self.sampling.smoothing,
             self.sampling.components,
+            known=maps,
         )
         slices = run_slices(study, number, spread.widest[2])
         sigmas = [float(np.hypot(w, step / 12**0.5)) for w, step in zip(spread.widest[:2], self._steps, strict=True)]

@@ -8,6 +8,7 @@ and in energy is integrated over pixels and energy bins as for maps. A band with
 whatever the box, since shares are counted in units of their sum over the box's points.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from .resolution.setting import segment_axes
 from .resolution.spots import DRAWN, FAINT, WIDTH_OF_CELL
 from .simulate import Simulator
 from .spinwave import ModeSolver, check_stable, s_perp
+from .study import Study
 
 BEYOND = 3.0
 """Standard deviations of the resolution beyond which nothing is brought in from outside the path or the box."""
@@ -97,11 +99,19 @@ class PathSimulator(Simulator):
             raise StudyError(
                 f"the view of study {self.study.name} is a path in Q; gaussian-coarse is for maps, use gaussian"
             )
-        self._grids, self._cuts = [], []
+        self._pieces: list[tuple[_Grid, dict[int, _Cut]]] = []
         for segment in range(len(path.segments)):
             grid = self._grid(segment)
-            self._grids.append(grid)
-            self._cuts.append([self._cut(segment, run, grid) for run in range(len(self.study.runs))])
+            self._pieces.append((grid, {run: self._cut(segment, run, grid) for run in range(len(self.study.runs))}))
+
+    def _take_runs(self, like: Simulator, studies: Sequence[Study]) -> None:
+        """What :meth:`with_runs` changes; grids are as fine as each run's resolution needs."""
+        pieces, whole = [], self.study
+        for number, study in enumerate(studies):
+            self.study = study
+            self._prepare()
+            pieces += [(grid, {number: own[0]}) for grid, own in self._pieces]
+        self.study, self._pieces = whole, pieces
 
     def _energies(self, run: int) -> tuple[float, float]:
         edges = self.study.energy_edges[run]
@@ -183,13 +193,13 @@ class PathSimulator(Simulator):
     def _signal(self, model: str, values: np.ndarray) -> np.ndarray:
         solver = self.solver(model)
         runs = [[] for _ in self.study.runs]  # type: ignore[var-annotated]
-        for grid, cuts in zip(self._grids, self._cuts, strict=True):
+        for grid, cuts in self._pieces:
             modes = [self._modes(solver, values, grid, t.matrix, t.fraction) for t in self.study.twins]
-            for own, one in zip(runs, cuts, strict=True):
+            for run, one in cuts.items():
                 buffer = one.tile.empty()
                 for found in modes:
                     self._bring(grid, one, found, buffer)
-                own.append(one.slices.density(one.tile.inner(buffer)))
+                runs[run].append(one.slices.density(one.tile.inner(buffer)))
         return torch.stack([torch.cat(own, 1) for own in runs]).numpy()
 
     def _modes(

@@ -1,5 +1,6 @@
 """Exchange parameters, and candidates compared once each is fitted."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -105,7 +106,9 @@ class FitOptions:
     workers: int | None = None
 
 
-def fits_of(spectrum: Spectrum, models: list[str], options: FitOptions) -> list[Fit]:
+def fits_of(
+    spectrum: Spectrum, models: list[str], options: FitOptions, report: Callable[[str], None] = _say
+) -> list[Fit]:
     """Fits of candidates, started from a trained posterior and from the network's estimates where there are weights."""
     keep_memory()
     with one_thread(), crew_of(workers_of(options.workers)) as crew:
@@ -113,7 +116,7 @@ def fits_of(spectrum: Spectrum, models: list[str], options: FitOptions) -> list[
         guides = {} if options.no_posterior else _guides(spectrum, models, options.posterior)
         return [
             fit(
-                spectrum, model, starts.get(model), simulators, options.seed, _say, options.draws, options.as_stated,
+                spectrum, model, starts.get(model), simulators, options.seed, report, options.draws, options.as_stated,
                 Extras(options.samples, options.halves, guides.get(model)), options.clipped, crew,
             )
             for model in models

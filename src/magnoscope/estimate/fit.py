@@ -43,7 +43,7 @@ LAST = 2
 STEPS = 5
 LONG = 8
 """Steps of a descent whose valley is long and flat: that with errors of the instrument."""
-MOST_CENTRES = 4
+MOST_CENTRES = 3
 """How often the response to errors of the instrument is simulated."""
 FIRST_STEP, NEXT_STEP = 1.0, 0.5
 """Half of the range (standard deviations) in which the response to errors should hold: at first, and about some."""
@@ -169,7 +169,7 @@ def fit(
     report(f"{model}: log-likelihood {best.total:.1f} with default simulations")
     result = result_of(spectrum, model, target, best, about)
     if extras.samples or extras.halves:
-        result = _extended(result, target, best, about, near, simulators.fine.solver(model), extras, seed)
+        result = _extended(result, target, best, about, near, simulators.fine.solver(model), extras, seed, report)
     counted = {id(c): c.count for c in (coarse, near, target.simulate) if isinstance(c, _Counted)}
     simulations = used + sum(counted.values())
     return replace(result, network=drawn, simulations=simulations, seconds=time.monotonic() - started)
@@ -205,6 +205,7 @@ def _extended(
     solver: ModeSolver,
     extras: Extras,
     seed: int,
+    report: Report,
 ) -> Fit:
     """A fit with weighted draws and halves of the data."""
     close = _Near(near, best)
@@ -214,8 +215,10 @@ def _extended(
             extras.samples, seed,
         )  # fmt: skip
         result = with_sample(result, found)
+        report(f"{result.model}: {extras.samples} draws worth {0.0 if found is None else found.effective:.0f}")
     if extras.halves:
         result = replace(result, halves=halves_of(result.spectrum, lambda half: _refit(half, target, close, best)))
+        report(f"{result.model}: fitted to halves of the data in {len(result.halves)} ways")
     return result
 
 
@@ -299,22 +302,21 @@ def _with_errors(
     simulations : int
         Beside those that they count.
     """
-    study, fine_of, used = simulators.study, simulators.fine, 0
+    study, used = simulators.study, 0
     close = _Counted(Spectra(study, model, simulators.changed), model)
-    fine = _Counted(Spectra(study, model, lambda a: simulators.about(a) if a.any() else fine_of), model)
+    fine = _Counted(Spectra(study, model, simulators.about), model)
     target = Target(likelihood, fine, study.model(model).prior, None, crew)
-    best, settled = start, False
+    best = start
     for number in range(MOST_CENTRES):
         first = number == 0
         found, spent = response(simulators, model, best.values, best.sizes, FIRST_STEP if first else NEXT_STEP, crew)
         used += spent
         target = replace(target, response=found)
-        if settled or number == MOST_CENTRES - 1:
-            break
         here = target.look(best.unknowns) or best
         best = replace(target, simulate=_Near(close, here)).descend(here, LONG)
-        settled = not first and best.total - here.total < SETTLED
         report(f"{model}: log-likelihood {best.total:.1f} with errors of the instrument")
+        if not first and best.total - here.total < SETTLED:
+            break
     return target, target.look(best.unknowns) or best, close, used
 
 

@@ -20,7 +20,7 @@ Sizes of the priors, and where they are from:
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ MOSAIC = 2.0
 MODE_WIDTH = 0.02
 """Of a run's highest energy transfer, full width at half maximum."""
 PIXELS = 0.5
+PLACE = "place along "
 COARSE = Sampling(zone_points=10)
 """For searches."""
 CLOSE = Sampling(zone_points=14)
@@ -66,6 +67,16 @@ def _moderator(study: Study, run: Run, size: float) -> Study:
 def _mosaic(study: Study, run: Run, size: float) -> Study:
     x, y, z = (float(np.sqrt(m**2 + size * MOSAIC**2)) for m in study.sample.mosaic)
     return replace(study, sample=replace(study.sample, mosaic=(x, y, z)))
+
+
+def _place(axis: int, study: Study, run: Run, size: float) -> Study:
+    """What is recorded in a pixel happened before it along an axis."""
+    one, two = (
+        replace(a, start=a.start - shift, stop=a.stop - shift)
+        for n, a in enumerate(study.maps.axes)
+        for shift in [size * PIXELS * a.width * (n == axis)]
+    )
+    return replace(study, view=replace(study.maps, axes=(one, two)))
 
 
 def _mode_width(study: Study, run: Run, size: float) -> Study:
@@ -105,33 +116,22 @@ KINDS = (
 )
 
 
-class RunByRun:
-    """A study whose runs have errors of their own, made ready to be simulated.
+def kinds_of(study: Study) -> tuple[Kind, ...]:
+    """Kinds of errors that a study's instrument may have: :data:`KINDS`, and the place along each axis of maps."""
+    axes = study.view.axes if isinstance(study.view, MapView) else ()
+    return *KINDS, *(Kind(PLACE + a.name, partial(_place, n), (-2.5, 2.5), False) for n, a in enumerate(axes))
 
-    Parameters
-    ----------
-    amounts : (n_kinds, runs)
-        Sizes of the errors of :data:`KINDS`.
-    """
 
-    def __init__(
-        self,
-        study: Study,
-        amounts: NDArray[np.float64],
-        resolution: Method = "gaussian",
-        sampling: Sampling | None = None,
-    ) -> None:
-        self.simulators = []
-        for run, sizes in zip(study.runs, amounts.T.tolist(), strict=True):
-            changed = replace(study, runs=(run,))
-            # what a run sees is moved last, because sizes may be shares of it
-            for kind, size in reversed(list(zip(KINDS, sizes, strict=True))):
-                changed = kind.change(changed, run, size) if size else changed
-            self.simulators.append(Simulator(changed, resolution, sampling))
-
-    def signal(self, model: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The bare array of a model at a full parameter vector: (runs, slices, x, y)."""
-        return np.concatenate([simulator.signal(model, values) for simulator in self.simulators])
+def run_by_run(study: Study, amounts: NDArray[np.float64]) -> list[Study]:
+    """Studies of one run each, changed by errors of their own: sizes (n_kinds, runs) of those of :func:`kinds_of`."""
+    out, kinds = [], kinds_of(study)
+    for run, sizes in zip(study.runs, amounts.T.tolist(), strict=True):
+        changed = replace(study, runs=(run,))
+        # what a run sees is moved last, because sizes may be shares of it
+        for kind, size in reversed(list(zip(kinds, sizes, strict=True))):
+            changed = kind.change(changed, run, size) if size else changed
+        out.append(changed)
+    return out
 
 
 class Simulators:
@@ -140,21 +140,26 @@ class Simulators:
     def __init__(self, study: Study, resolution: Method = "gaussian") -> None:
         self.study, self.resolution = study, resolution
         self.fine = Simulator(study, resolution)
-        self._about_zero: dict[bytes, RunByRun] = {}
+        self._about_zero: dict[bytes, Simulator] = {}
 
     @cached_property
     def coarse(self) -> Simulator:
         """As it stands, coarsely."""
         return Simulator(self.study, self.resolution, COARSE)
 
-    def about(self, amounts: NDArray[np.float64]) -> RunByRun:
-        """Finely, each run changed by errors of its own."""
-        return RunByRun(self.study, amounts, self.resolution)
+    @cached_property
+    def close(self) -> Simulator:
+        """As it stands, for differences."""
+        return Simulator(self.study, self.resolution, CLOSE)
 
-    def changed(self, amounts: NDArray[np.float64], keep: bool = False) -> RunByRun:
+    def about(self, amounts: NDArray[np.float64]) -> Simulator:
+        """Finely, each run changed by errors of its own."""
+        return self.fine.with_runs(run_by_run(self.study, amounts)) if amounts.any() else self.fine
+
+    def changed(self, amounts: NDArray[np.float64], keep: bool = False) -> Simulator:
         """For differences, each run changed by errors of its own; kept for good where it will be asked for again."""
         key = amounts.tobytes()
-        found = self._about_zero.get(key) or RunByRun(self.study, amounts, self.resolution, CLOSE)
+        found = self._about_zero.get(key) or self.close.with_runs(run_by_run(self.study, amounts))
         if keep:
             self._about_zero[key] = found
         return found
@@ -225,15 +230,10 @@ class Response:
 
 
 def errors_of(study: Study) -> tuple[tuple[Error, ...], NDArray[np.float64]]:
-    """All errors that a study's instrument may have, and which kind and runs each is of, (n_errors, n_kinds, runs).
-
-    Kinds are :data:`KINDS`, then places along the axes of maps.
-    """
-    runs = range(len(study.runs))
-    errors = [Error(k.name, r, k.bounds) for k in KINDS for r in (runs if k.each_run else [None])]
-    if isinstance(study.view, MapView):
-        errors += [Error(f"place along {axis.name}", None, (-4.0, 4.0)) for axis in study.view.axes]
-    names = list(dict.fromkeys(error.name for error in errors))
+    """All errors that a study's instrument may have, and which kind and runs each is of, (n_errors, n_kinds, runs)."""
+    runs, kinds = range(len(study.runs)), kinds_of(study)
+    errors = [Error(k.name, r, k.bounds) for k in kinds for r in (runs if k.each_run else [None])]
+    names = [kind.name for kind in kinds]
     member = np.zeros((len(errors), len(names), len(runs)))
     for number, error in enumerate(errors):
         member[number, names.index(error.name), slice(None) if error.run is None else error.run] = 1
@@ -249,31 +249,19 @@ class Spectra:
         From sizes by kind and run to what simulates with these errors.
     """
 
-    def __init__(
-        self, study: Study, model: str, prepare: Callable[[NDArray[np.float64]], Simulator | RunByRun]
-    ) -> None:
+    def __init__(self, study: Study, model: str, prepare: Callable[[NDArray[np.float64]], Simulator]) -> None:
         self.model, self.prepare = model, prepare
         self.errors, self.member = errors_of(study)
-        self.ready: dict[bytes, Simulator | RunByRun] = {}
+        self.ready: dict[bytes, Simulator] = {}
 
     def __call__(self, values: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
         """The spectrum at parameters (n_parameters,) meV and errors (n_errors,) or none, (runs, slices, x, y)."""
-        amounts = np.einsum("e,ekr->kr", sizes if len(sizes) else np.zeros(len(self.errors)), self.member)
-        kinds = np.ascontiguousarray(amounts[: len(KINDS)])
-        key = kinds.tobytes()
-        simulator = self.ready.get(key) or self.prepare(kinds)
+        sizes = sizes if len(sizes) else np.zeros(len(self.errors))
+        amounts = np.ascontiguousarray(np.einsum("e,ekr->kr", sizes, self.member))
+        key = amounts.tobytes()
+        simulator = self.ready.get(key) or self.prepare(amounts)
         self.ready = dict([*self.ready.items(), (key, simulator)][-PREPARED:])
-        signal = simulator.signal(self.model, values)
-        for axis, size in enumerate(amounts[len(KINDS) :, 0]):
-            linear, square = _place(signal, axis)
-            signal = signal + size * linear + size**2 * square
-        return signal
-
-
-def _place(signal: NDArray[np.float64], axis: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What another place along an axis of a map, and its square, add."""
-    slope = np.gradient(signal, axis=2 + axis)
-    return -PIXELS * slope, PIXELS**2 / 2 * np.gradient(slope, axis=2 + axis)
+        return simulator.signal(self.model, values)
 
 
 def response(
@@ -290,7 +278,7 @@ def response(
     ----------
     values : (n_parameters,) meV
     centre : (n_errors,) or empty
-        Errors to begin with, those of places aside, which are never simulated; none unless given.
+        Errors to begin with; none unless given.
     step : float
         Half of the range in which the response should hold.
     crew : Crew
@@ -301,16 +289,14 @@ def response(
     InstabilityError
         If the magnetic structure is no energy minimum there.
     """
-    study = simulators.study
-    errors, member = errors_of(study)
-    simulated = np.array([error.name in [k.name for k in KINDS] for error in errors])
-    centre = np.where(simulated, centre if len(centre) else 0.0, 0.0)
-    amounts = np.einsum("e,ekr->kr", centre, member)[: len(KINDS)]
+    kinds, (errors, member) = kinds_of(simulators.study), errors_of(simulators.study)
+    centre = centre if len(centre) else np.zeros(len(errors))
+    amounts = np.einsum("e,ekr->kr", centre, member)
     keep = not centre.any()
     # steps to the one side of a bound for all runs if for any
-    nodes = [kind.nodes(float(amounts[number].min()), step) for number, kind in enumerate(KINDS)]
+    nodes = [kind.nodes(float(amounts[number].min()), step) for number, kind in enumerate(kinds)]
     moves = [np.zeros_like(amounts)]
-    moves += [x * np.eye(len(KINDS))[number][:, None] for number, pair in enumerate(nodes) for x in pair]
+    moves += [x * np.eye(len(kinds))[number][:, None] for number, pair in enumerate(nodes) for x in pair]
     base, *others = crew.map(lambda move: simulators.changed(amounts + move, keep).signal(model, values), moves)
     rows = []
     for number, (a, b) in enumerate(nodes):
@@ -318,7 +304,5 @@ def response(
         # the parabola through zero at 0, `one` at a and `two` at b
         square = (one / a - two / b) / (a - b)
         rows.append((one / a - a * square, square))
-    for axis in range(len(member[0]) - len(KINDS)):
-        rows.append(_place(base, axis))
     linear, square = (np.stack(arrays) for arrays in zip(*rows, strict=True))
-    return Response(errors, centre, linear, square, member), 1 + 2 * len(KINDS)
+    return Response(errors, centre, linear, square, member), len(moves)

@@ -118,6 +118,8 @@ class Fit:
     warning : str or None
     clipped : bool
         Whether zeros were taken for values that had been negative.
+    by_curvature : tuple of Estimate
+        What the curvature at the best fit alone says, whatever weighted draws make of it.
     """
 
     spectrum: Spectrum
@@ -137,6 +139,7 @@ class Fit:
     sample: Sample | None = None
     network: Sample | None = None
     clipped: bool = False
+    by_curvature: tuple[Estimate, ...] = ()
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -243,6 +246,7 @@ def result_of(spectrum: Spectrum, model: str, target: Target, end: Point, about:
         instrument=instrument,
         penalty=end.profile.total - end.total,
         clipped=isinstance(likelihood, ClippedLikelihood),
+        by_curvature=estimates,
     )
 
 

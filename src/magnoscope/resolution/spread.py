@@ -104,6 +104,53 @@ class Spread:
             yield weight, moved * mean, torch.add(covariance, outer, alpha=sigma**2 - 1)
 
 
+@dataclass(frozen=True)
+class NodeMaps:
+    """From deviations to those of what the view shows, on the fine points of one run at nodes of energy transfer.
+
+    They depend on where things stand, and on no size: a pulse, a mosaic or a mode of another width has the same.
+
+    Attributes
+    ----------
+    maps : (nodes, n_points, 3, n_deviations)
+    names : tuple of str
+        Of the deviations.
+    centre, scale : float
+        Nodes are those of Chebyshev's polynomials about the one, times the other, meV.
+    """
+
+    maps: NDArray[np.float64]
+    names: tuple[str, ...]
+    centre: float
+    scale: float
+
+    @classmethod
+    def of(
+        cls,
+        method: Method,
+        setting: Setting,
+        scan: Scan,
+        grid: tuple[NDArray[np.float64], NDArray[np.float64]],
+        energies: tuple[float, float],
+    ) -> "NodeMaps":
+        """With parameters as those of :func:`make_spread`."""
+        low, high = energies[0], min(energies[1], 0.97 * setting.ei)
+        centre, scale = (low + high) / 2, (high - low) / 2
+        if method == "none":
+            maps = np.zeros((DEGREE + 1, len(grid[0]) * len(grid[1]), 3, len(setting.names)))
+        else:
+            maps = np.stack([_maps(setting, scan, grid, centre + scale * node) for node in _nodes()])
+        return cls(maps, setting.names, centre, scale)
+
+    def of_deviations(self, names: tuple[str, ...]) -> NDArray[np.float64]:
+        """Those of some of the deviations, (nodes, n_points, 3, n)."""
+        return self.maps if names == self.names else self.maps[..., [self.names.index(name) for name in names]]
+
+
+def _nodes() -> NDArray[np.float64]:
+    return np.cos(np.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1))
+
+
 def sobol_on_grid(nx: int, ny: int, draws: int, dimension: int, seed: int) -> NDArray[np.float64]:
     """Low-discrepancy points spread over a grid so that any small neighbourhood of it is evenly filled.
 
@@ -137,6 +184,7 @@ def make_spread(
     smoothing: float = SMOOTHING,
     components: int = 1,
     seed: int = 0,
+    known: NodeMaps | None = None,
 ) -> Spread:
     """Prepare the resolution of one run.
 
@@ -159,16 +207,14 @@ def make_spread(
         Share of the covariance that the spots about draws keep, 0 to 1 (Monte Carlo only).
     components : int
         Gaussians that make up the moderator's pulse (Monte Carlo only).
+    known : NodeMaps, optional
+        Of the same run, worked out already, for about the same energies.
     """
-    low, high = energies[0], min(energies[1], 0.97 * setting.ei)
-    centre, scale = (low + high) / 2, (high - low) / 2
-    nodes = np.cos(np.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1))
+    known = known or NodeMaps.of(method, setting, scan, grid, energies)
+    nodes, maps = _nodes(), known.of_deviations(setting.names)
     draws = draws if method == "montecarlo" else 0
     mixture = pulse_mixture(setting, components) if method == "montecarlo" else NORMAL
     pairs = _paired_deviations(setting, mixture, (len(grid[0]), len(grid[1])), draws, seed)
-    maps = [np.zeros((len(grid[0]) * len(grid[1]), 3, len(setting.names)))] * len(nodes)
-    if method != "none":
-        maps = [_maps(setting, scan, grid, centre + scale * node) for node in nodes]
     each = [_moments(setting, m, pairs, smoothing) for m in maps]
     full, kept, pulse, shifts = (np.stack(part) for part in zip(*each, strict=True))
     for covariances in (full, kept):
@@ -181,8 +227,8 @@ def make_spread(
         pulse=_rows(nodes, pulse),
         mixture=mixture,
         shifts=_polynomials(nodes, shifts),
-        centre=centre,
-        scale=scale,
+        centre=known.centre,
+        scale=known.scale,
         widest=(float(widest[0]), float(widest[1]), float(widest[2])),
     )
 
