@@ -119,12 +119,15 @@ def classify(
     probabilities = calibration.probabilities(output.logits.numpy().astype(float))[0]
     simulator = simulator or Simulator(study)
     estimates = None if output.parameters is None else output.parameters[0].numpy().astype(float)
+    measured = np.where(spectrum.valid, spectrum.signal, 0.0)
+    compared = None if calibration.emulator is None else [calibration.emulator.compare(measured, spectrum.valid)]
+    if compared is not None:
+        estimates = np.stack([found.scaled for found in compared[0].fitted])
     matches = {
         name: best_match(simulator, spectrum, name, None if estimates is None else estimates[i])
         for i, name in enumerate(study.classes)
     }
-    measured = np.where(spectrum.valid, spectrum.signal, 0.0)
-    values = signal_values(calibration, output, measured[None], spectrum.valid[None])[0]
+    values = signal_values(calibration, output, measured[None], spectrum.valid[None], compared)[0]
     single, combined = (p[0] for p in calibration.p_values(values[None]))
     p_value = float(combined)
     nearest = study.classes[int(k.argmax())]

@@ -4,8 +4,9 @@ The network's own confidence is no judge of foreign inputs. Several signals are 
 the noise and nuisances of training: the distance of the features from the training data's (a Gaussian for each class
 with a common covariance; Lee et al., NeurIPS 2018), the distance from every centroid (1 - max K; the network saw
 foreign images in training and learned to be far from the centroids there), the share of the structure that no
-combination of training spectra explains and the distance from spectra of parameters nearby (neither of which asks the
-network), and in an ensemble how much its members disagree. The product of their p-values (R. A. Fisher, 1925), itself
+combination of training spectra explains, the distance from spectra of parameters nearby, what the best parameters of
+the best candidate leave, and what runs give away by having them in common (none of which asks the network), and in an
+ensemble how much its members disagree. The product of their p-values (R. A. Fisher, 1925), itself
 ranked among the held-back simulations' because signals are not independent, is one calibrated p-value for "like the
 training data".
 """
@@ -18,12 +19,15 @@ import torch
 from numpy.typing import NDArray
 from scipy import optimize
 
+from .emulator import Emulator
 from .manifold import Manifold
 from .reconstruction import Reconstruction
 
 FIRST_SIGNALS = ("feature_distance", "centroid_distance")
 """Those of weights that name none."""
-SIGNALS = (*FIRST_SIGNALS, "unexplained_structure", "distance_from_simulations", "disagreement")
+OF_MATCH = ("poor_match", "contradicting_runs")
+"""Those of an emulator; the second where there is more than one run."""
+SIGNALS = (*FIRST_SIGNALS, "unexplained_structure", "distance_from_simulations", *OF_MATCH, "disagreement")
 """All that there are; :mod:`.signals` works them out."""
 
 
@@ -48,6 +52,8 @@ class Calibration:
         What "unexplained_structure" needs.
     manifold : Manifold or None
         What "distance_from_simulations" needs.
+    emulator : Emulator or None
+        What "poor_match" and "contradicting_runs" need.
     """
 
     temperature: float
@@ -59,6 +65,7 @@ class Calibration:
     signals: tuple[str, ...] = FIRST_SIGNALS
     reconstruction: Reconstruction | None = None
     manifold: Manifold | None = None
+    emulator: Emulator | None = None
 
     def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated probabilities (n, classes)."""

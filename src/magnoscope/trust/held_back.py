@@ -17,6 +17,7 @@ from ..networks.training import evaluate
 from ..views import View
 from .calibration import (
     FIRST_SIGNALS,
+    OF_MATCH,
     Calibration,
     conformal_threshold,
     fit_gaussians,
@@ -25,6 +26,7 @@ from .calibration import (
     reliability,
     scores,
 )
+from .emulator import fit_emulator
 from .manifold import Manifold, rounded, trunk_features
 from .reconstruction import fit_reconstruction
 from .signals import observe
@@ -99,11 +101,15 @@ def calibrate(
         signals = ("centroid_distance", "unexplained_structure", "distance_from_simulations")
         references = np.concatenate([np.concatenate(of_trunk), seen.output.features.numpy()], 1)
         manifold = Manifold(trunk, references.astype(np.float16).astype(np.float32))
+    emulator = fit_emulator(view, train, classes, seed)
+    if emulator is not None:
+        signals = (*signals, *(OF_MATCH if len(train.images[:1][0]) > 1 else OF_MATCH[:1]))
     if fresh.output.disagreement is not None:
         signals = (*signals, "disagreement")
     reconstruction = fit_reconstruction(view, train.images, seed)
     none = np.zeros((0, len(signals)))
-    draft = Calibration(temperature, 0.0, COVERAGE, means, precision, none, signals, reconstruction, manifold)
+    draft = Calibration(temperature, 0.0, COVERAGE, means, precision, none, signals, reconstruction, manifold,
+                        emulator)  # fmt: skip
     probabilities = draft.probabilities(fresh.output.logits.numpy().astype(float))
     threshold = label_threshold(probabilities, fresh.labels.numpy(), COVERAGE, REPEATS)
     if shared is not None:

@@ -40,6 +40,12 @@ def binned(tiles: NDArray, factor: int) -> NDArray:
     return tiles
 
 
+def grid_of(view: View, runs: int) -> tuple[int, ...]:
+    """Shape of a binned spectrum, (runs, tiles, rows, columns)."""
+    tiles = view.as_tiles(np.empty((runs, *view.shape), bool))
+    return tuple(binned(tiles, binning(tiles.shape)).shape)
+
+
 @dataclass(frozen=True)
 class Reconstruction:
     """Principal components of training spectra.
@@ -61,8 +67,7 @@ class Reconstruction:
     @property
     def sound(self) -> bool:
         """Whether the components are of the view's tiles, with a spread for each, and all numbers are finite."""
-        tiles = self.view.as_tiles(np.empty((self.components.shape[1], *self.view.shape), bool))
-        fits = self.components.shape[1:] == binned(tiles, binning(tiles.shape)).shape
+        fits = self.components.shape[1:] == grid_of(self.view, self.components.shape[1])
         spread = self.spread.shape == (len(self.components),) and len(self.spread) > 0 and bool((self.spread > 0).all())
         return fits and spread and bool(np.isfinite(self.components).all() and np.isfinite(self.spread).all())
 
@@ -73,7 +78,7 @@ class Reconstruction:
         ----------
         signal, valid : (runs, slices, x, y)
         """
-        y, count, noise = _coarse(self.view, signal, valid)
+        y, count, noise = coarse(self.view, signal, valid)
         k, runs, tiles = self.components.shape[:3]
         basis = self.components.reshape(k, runs * tiles, -1)
         y, count = y.reshape(runs * tiles, -1), count.reshape(runs * tiles, -1)
@@ -116,7 +121,7 @@ class Reconstruction:
         return model
 
 
-def _coarse(view: View, signal: NDArray, valid: NDArray[np.bool_]) -> tuple[NDArray, NDArray, NDArray]:
+def coarse(view: View, signal: NDArray, valid: NDArray[np.bool_]) -> tuple[NDArray, NDArray, NDArray]:
     """Binned mean signal, number of valid pixels in each bin, and each tile's noise of a single pixel."""
     signals, valids = view.as_tiles(signal), view.as_tiles(valid)
     noise = np.full(signals.shape[:2], np.nan)
@@ -133,6 +138,27 @@ def _coarse(view: View, signal: NDArray, valid: NDArray[np.bool_]) -> tuple[NDAr
     return binned(np.where(valids, clipped, 0), factor) / np.maximum(count, 1), count, noise
 
 
+def binned_spectra(view: View, images: NDArray, index: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Binned spectra, each tile without its mean and each run of unit size, (n, runs, tiles, rows, columns).
+
+    Parameters
+    ----------
+    images : (any number, runs, slices, x, y)
+        An array, or what gives one for an array of indices.
+    index : (n,)
+        Which of them.
+    """
+    rows = []
+    for number in index:
+        tiles = view.as_tiles(np.asarray(images[np.array([number])][0], np.float32))
+        factor = binning(tiles.shape)
+        spectrum = binned(tiles, factor) / binned(np.ones_like(tiles), factor)
+        spectrum -= spectrum.mean((2, 3), keepdims=True)
+        size = np.sqrt((spectrum**2).sum((1, 2, 3), keepdims=True))
+        rows.append(spectrum / np.maximum(size, 1e-12))
+    return np.stack(rows)
+
+
 def fit_reconstruction(view: View, images: NDArray, seed: int, components: int = COMPONENTS) -> Reconstruction:
     """Principal components of clean training spectra.
 
@@ -141,19 +167,13 @@ def fit_reconstruction(view: View, images: NDArray, seed: int, components: int =
     images : (n, runs, slices, x, y)
         An array, or what gives one for an array of indices; at most ``MOST_IMAGES`` are used, evenly chosen.
     """
-    rows = []
-    for number in np.unique(np.linspace(0, len(images) - 1, MOST_IMAGES).astype(int)):
-        tiles = view.as_tiles(np.asarray(images[np.array([number])][0], np.float32))
-        factor = binning(tiles.shape)
-        coarse = binned(tiles, factor) / binned(np.ones_like(tiles), factor)
-        coarse -= coarse.mean((2, 3), keepdims=True)
-        size = np.sqrt((coarse**2).sum((1, 2, 3), keepdims=True))
-        rows.append(coarse / np.maximum(size, 1e-12))
-    matrix = torch.as_tensor(np.stack(rows)).flatten(1)
+    index = np.unique(np.linspace(0, len(images) - 1, MOST_IMAGES).astype(int))
+    spectra = binned_spectra(view, images, index)
+    matrix = torch.as_tensor(spectra).flatten(1)
     most = min(components, *matrix.shape)
     torch.manual_seed(seed)
     _, size, vectors = torch.svd_lowrank(matrix, q=min(most + 8, *matrix.shape), niter=3)
-    kept = vectors[:, :most].T.reshape(most, *rows[0].shape).contiguous()
+    kept = vectors[:, :most].T.reshape(most, *spectra.shape[1:]).contiguous()
     # stored in half precision, so that what is calibrated is what will be used
     spread = (size[:most] / len(matrix) ** 0.5).clamp_min(1e-6)
     return Reconstruction(view, kept.half().float().numpy(), spread.numpy().copy())

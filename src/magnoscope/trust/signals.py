@@ -9,7 +9,8 @@ from ..dataset.parts import Part
 from ..networks.base import Output, SpectrumNetwork
 from ..networks.training import Evaluation, evaluate
 from ..spectrum import Spectrum
-from .calibration import Calibration
+from .calibration import OF_MATCH, Calibration
+from .emulator import Comparison
 from .manifold import trunk_features
 from .weights import Weights
 
@@ -23,7 +24,11 @@ def run_network(weights: Weights, spectrum: Spectrum) -> Output:
 
 
 def signal_values(
-    calibration: Calibration, output: Output, measured: NDArray[np.float64], valid: NDArray[np.bool_]
+    calibration: Calibration,
+    output: Output,
+    measured: NDArray[np.float64],
+    valid: NDArray[np.bool_],
+    compared: list[Comparison] | None = None,
 ) -> NDArray[np.float64]:
     """The signals of being unlike the training data, (n, n_signals), columns as ``calibration.signals``.
 
@@ -32,18 +37,28 @@ def signal_values(
     output : Output
         Of the network on these measurements.
     measured, valid : (n, runs, slices, x, y)
+    compared : list of Comparison, optional
+        What the emulator says of them, where it has been asked already.
     """
-    return _columns(calibration, output, [_of_spectra(calibration, measured, valid)])
+    return _columns(calibration, output, [_of_spectra(calibration, measured, valid, compared)])
 
 
 def _of_spectra(
-    calibration: Calibration, measured: NDArray[np.float64], valid: NDArray[np.bool_]
+    calibration: Calibration,
+    measured: NDArray[np.float64],
+    valid: NDArray[np.bool_],
+    compared: list[Comparison] | None = None,
 ) -> dict[str, NDArray]:
     """What is worked out of spectra without the network, by what it is for; a row for each of n."""
     found: dict[str, NDArray] = {}
     if calibration.reconstruction is not None:
         pairs = zip(measured, valid, strict=True)
         found["unexplained"] = np.array([calibration.reconstruction.unexplained(*pair) for pair in pairs])
+    if calibration.emulator is not None:
+        if compared is None:
+            compared = [calibration.emulator.compare(*pair) for pair in zip(measured, valid, strict=True)]
+        found["poor_match"] = np.array([one.unexplained for one in compared])
+        found["contradicting_runs"] = np.array([one.contradiction for one in compared])
     if calibration.manifold is not None:
         tensors = torch.as_tensor(measured, dtype=torch.float32), torch.as_tensor(np.ascontiguousarray(valid))
         found["trunk"] = trunk_features(calibration.manifold.trunk, *tensors)
@@ -60,6 +75,7 @@ def _columns(calibration: Calibration, output: Output, batches: list[dict[str, N
     of_spectra = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     if calibration.reconstruction is not None:
         found["unexplained_structure"] = of_spectra["unexplained"]
+    found |= {name: of_spectra[name] for name in OF_MATCH if name in of_spectra}
     if calibration.manifold is not None:
         found["distance_from_simulations"] = calibration.manifold.distance(of_spectra["trunk"], features)
     if output.disagreement is not None:

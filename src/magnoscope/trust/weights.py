@@ -18,7 +18,8 @@ from ..networks.kinds import KINDS, new_network, sizes_of
 from ..networks.posterior import KIND as INFERENCE
 from ..networks.posterior import trunk_of
 from ..study import Study
-from .calibration import FIRST_SIGNALS, SIGNALS, Calibration
+from .calibration import FIRST_SIGNALS, OF_MATCH, SIGNALS, Calibration
+from .emulator import Coefficients, Emulator, frozen
 from .manifold import Manifold
 from .reconstruction import Reconstruction
 
@@ -58,6 +59,11 @@ def save_weights(weights: Weights, path: Path) -> None:
         trunk = found.manifold.trunk.state_dict()
         tensors |= {f"manifold.{k}": v.half().contiguous() for k, v in trunk.items()}
         tensors["calibration.references"] = torch.as_tensor(found.manifold.references).half()
+    if found.emulator is not None:
+        tensors["emulator.components"] = found.emulator.components.half().contiguous()
+        for number, candidate in enumerate(found.emulator.candidates):
+            state = candidate.state_dict().items()
+            tensors |= {f"emulator.{number}.{k}": (v.half() if v.is_floating_point() else v).contiguous() for k, v in state}
     calibration = {k: getattr(found, k) for k in NUMBERS} | {"signals": list(found.signals)}
     write_file(tensors, {"calibration": json.dumps(calibration)}, weights.card, path)
 
@@ -112,7 +118,8 @@ def load_weights(path: str | Path, study: Study) -> tuple[Weights, str | None]:
         arrays: dict[str, Any] = {k: np.asarray(tensors[f"calibration.{k}"].numpy()) for k in ARRAYS}
         settings["signals"] = tuple(settings.get("signals", FIRST_SIGNALS))
         calibration = Calibration(
-            **settings, **arrays, reconstruction=_reconstruction(study, tensors), manifold=_manifold(study, tensors)
+            **settings, **arrays, reconstruction=_reconstruction(study, tensors), manifold=_manifold(study, tensors),
+            emulator=_emulator(study, tensors),
         )
         int(card["seed"])
         if not _sound(calibration, network):
@@ -162,6 +169,24 @@ def _manifold(study: Study, tensors: dict[str, torch.Tensor]) -> Manifold | None
     return Manifold(trunk, tensors["calibration.references"].float().numpy())
 
 
+def _emulator(study: Study, tensors: dict[str, torch.Tensor]) -> Emulator | None:
+    """What spectra look like at given parameters; None in weights without it."""
+    if "emulator.components" not in tensors:
+        return None
+    components = tensors["emulator.components"].float()
+    if components.ndim != 4 or len(components) != len(study.runs):
+        raise ValueError("the components are of other runs")
+    candidates = []
+    for number in range(len(study.classes)):
+        start = f"emulator.{number}."
+        state = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+        shape, width = state["last"].shape[:-1], state["last"].shape[-1]
+        candidate = Coefficients(state["free"].bool(), tuple(shape), len(state["library"]), width)
+        candidate.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+        candidates.append(frozen(candidate))
+    return Emulator(study.view, components, tuple(candidates))
+
+
 def _sound(calibration: Calibration, network: SpectrumNetwork) -> bool:
     """Whether a calibration fits its network, and every number in both is finite."""
     features = network.n_features
@@ -174,6 +199,8 @@ def _sound(calibration: Calibration, network: SpectrumNetwork) -> bool:
         and ("disagreement" in calibration.signals) <= isinstance(network, Ensemble)
         and ("unexplained_structure" in calibration.signals) == (calibration.reconstruction is not None)
         and ("distance_from_simulations" in calibration.signals) == (calibration.manifold is not None)
+        and bool(set(OF_MATCH) & set(calibration.signals)) == (calibration.emulator is not None)
+        and (calibration.emulator is None or calibration.emulator.sound)
         and (calibration.reconstruction is None or calibration.reconstruction.sound)
         and (calibration.manifold is None or calibration.manifold.sound(features))
         and len(calibration.held_back) > 0
