@@ -147,7 +147,17 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Projected:
-    """A spectrum on the components: Gram matrices (runs, tiles, k, k), products (runs, tiles, k), weights (runs, tiles)."""
+    """A spectrum on the components.
+
+    Attributes
+    ----------
+    gram : (runs, tiles, k, k)
+        Of the components where pixels are valid.
+    product : (runs, tiles, k)
+        Of the spectrum with them.
+    weight : (runs, tiles)
+        One over the noise of a pixel, squared; zero where a tile is not used.
+    """
 
     gram: torch.Tensor
     product: torch.Tensor
@@ -221,7 +231,7 @@ class Emulator:
 def _climb(
     candidate: Coefficients, seen: _Projected, start: torch.Tensor, steps: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Parameters (..., n, n_free) further up by damped Gauss-Newton steps, and what they explain in each run, (runs, n).
+    """Parameters (..., n, n_free) further up by damped Gauss-Newton steps, and what they explain, (runs, n).
 
     Parameters of each run (runs, n, n_free) climb by themselves, those of all runs (n, n_free) by the sum. At an end of
     its prior a parameter that would leave it stays.
@@ -249,8 +259,8 @@ def _slopes(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """What parameters explain in each run (runs, n), its slope (..., n, n_free) and its bend (Gauss and Newton's).
 
-    With the scale s = b.c / c.G.c of a tile, b.c^2 / c.G.c has the slope 2 s (b - s G c) in its coefficients c, and bends
-    by 2 s^2 (G - G c c.G / c.G.c) where the residual is small.
+    With the scale s = b.c / c.G.c of a tile, b.c^2 / c.G.c has the slope 2 s (b - s G c) in its coefficients c, and
+    bends by 2 s^2 (G - G c c.G / c.G.c) where the residual is small.
     """
     made, turned = candidate.with_slopes(scaled)
     power_of = torch.einsum("rtkl,rntl->rntk", seen.gram, made)
@@ -262,7 +272,8 @@ def _slopes(
     force = torch.einsum("rntk,rntkp->rnp", pull, turned)
     along = torch.einsum("rntk,rntkp->rntp", power_of, turned)
     across = torch.einsum("rtkl,rntlp->rntkp", seen.gram, turned)
-    each = torch.einsum("rntkp,rntkq->rntpq", turned, across) - along[..., None] * along[..., None, :] / power[..., None, None]
+    each = torch.einsum("rntkp,rntkq->rntpq", turned, across)
+    each = each - along[..., None] * along[..., None, :] / power[..., None, None]
     bend = torch.einsum("rnt,rntpq->rnpq", weight * scale**2, each)
     return (explained, force, bend) if scaled.ndim == 3 else (explained, force.sum(0), bend.sum(0))
 

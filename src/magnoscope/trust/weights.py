@@ -62,8 +62,9 @@ def save_weights(weights: Weights, path: Path) -> None:
     if found.emulator is not None:
         tensors["emulator.components"] = found.emulator.components.half().contiguous()
         for number, candidate in enumerate(found.emulator.candidates):
-            state = candidate.state_dict().items()
-            tensors |= {f"emulator.{number}.{k}": (v.half() if v.is_floating_point() else v).contiguous() for k, v in state}
+            for name, value in candidate.state_dict().items():
+                half = value.half() if value.is_floating_point() else value
+                tensors[f"emulator.{number}.{name}"] = half.contiguous()
     calibration = {k: getattr(found, k) for k in NUMBERS} | {"signals": list(found.signals)}
     write_file(tensors, {"calibration": json.dumps(calibration)}, weights.card, path)
 
@@ -118,7 +119,10 @@ def load_weights(path: str | Path, study: Study) -> tuple[Weights, str | None]:
         arrays: dict[str, Any] = {k: np.asarray(tensors[f"calibration.{k}"].numpy()) for k in ARRAYS}
         settings["signals"] = tuple(settings.get("signals", FIRST_SIGNALS))
         calibration = Calibration(
-            **settings, **arrays, reconstruction=_reconstruction(study, tensors), manifold=_manifold(study, tensors),
+            **settings,
+            **arrays,
+            reconstruction=_reconstruction(study, tensors),
+            manifold=_manifold(study, tensors),
             emulator=_emulator(study, tensors),
         )
         int(card["seed"])

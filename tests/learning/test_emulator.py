@@ -1,0 +1,145 @@
+"""What spectra look like at given parameters: found again, contradictions between runs, what no candidate makes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from magnoscope.dataset.noise import Nuisance
+from magnoscope.dataset.parts import Part
+from magnoscope.errors import WeightsError
+from magnoscope.networks.compact import CompactNetwork
+from magnoscope.studies import parse_study
+from magnoscope.trust import emulator as module
+from magnoscope.trust.emulator import Emulator, fit_emulator
+from magnoscope.trust.held_back import calibrate
+from magnoscope.trust.signals import signal_values
+from magnoscope.trust.weights import Weights, load_weights, save_weights
+
+ONE_RUN = parse_study((Path(__file__).parents[1] / "cli" / "square.toml").read_text())
+SQUARE = replace(ONE_RUN, runs=(*ONE_RUN.runs, replace(ONE_RUN.runs[0], ei=2 * ONE_RUN.runs[0].ei)))
+RUNS, SLICES, NX, NY = SQUARE.shape
+
+
+def spots(places: np.ndarray, round_: np.ndarray) -> np.ndarray:
+    """Spectra (n, runs, slices, x, y) with a spot in every tile, whose place depends on run and slice.
+
+    Parameters
+    ----------
+    places : (n, runs, 2)
+        What each run takes the parameters for.
+    round_ : (n,) bool
+        Whether the spot is round, or a ridge along y.
+    """
+    x, y = np.meshgrid(np.linspace(0, 1, NX), np.linspace(0, 1, NY), indexing="ij")
+    out = np.empty((len(places), *SQUARE.shape), np.float32)
+    for r in range(RUNS):
+        for s in range(SLICES):
+            a, b = (places[:, r, i, None, None] for i in ((0, 1) if r % 2 else (1, 0)))
+            dx, dy = x - 0.2 - 0.6 * a, y - 0.2 - 0.6 * (b + s / SLICES) / 2
+            ridge = np.where(round_[:, None, None], 0.03, 0.3)
+            out[:, r, s] = (1 + 0.5 * a) * np.exp(-(dx**2) / 0.03 - dy**2 / ridge)
+    return out
+
+
+def spectra(number: int, seed: int) -> Part:
+    """Round spots of two parameters (class 0), ridges of one (class 1)."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(number) % 2
+    parameters = rng.uniform(size=(number, 2)).astype(np.float32)
+    parameters[labels == 1, 1] = 0.5
+    return Part(spots(np.repeat(parameters[:, None], RUNS, 1), labels == 0), labels, parameters, SQUARE.view.mirrors)
+
+
+@pytest.fixture(scope="module")
+def emulated() -> Emulator:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "EPOCHS", 120)
+        found = fit_emulator(SQUARE.view, spectra(480, 0), 2, 0)
+    assert found is not None and found.sound
+    return found
+
+
+def seen(images: np.ndarray, seed: int, noise: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
+    """As measured: each tile with a scale and a background of its own, noise, and a tenth of the pixels missing."""
+    rng = np.random.default_rng(seed)
+    shape = (*images.shape[:3], 1, 1)
+    measured = images * rng.uniform(0.5, 2, shape) + rng.uniform(0, 3, shape) + noise * rng.normal(size=images.shape)
+    valid = rng.uniform(size=images.shape) > 0.1
+    return np.where(valid, measured, 0), valid
+
+
+def test_parameters_are_found_again(emulated: Emulator):
+    part = spectra(12, 1)
+    for signal, valid, label, truth in zip(*seen(part.images, 2), part.labels, part.parameters, strict=True):
+        fitted = emulated.compare(signal, valid).fitted
+        assert int(np.argmax([found.explained.sum() for found in fitted])) == label
+        np.testing.assert_allclose(fitted[label].scaled, truth, atol=0.04)
+
+
+def test_runs_that_ask_for_different_parameters_contradict_each_other(emulated: Emulator):
+    rng = np.random.default_rng(3)
+    assert RUNS == 2
+    places = rng.uniform(0, 0.3, (12, RUNS, 2))
+    same = np.repeat(places[:, :1], RUNS, 1)
+    # every run by itself is a candidate's
+    apart = places + np.array([[0.0, 0.0], [0.5, 0.5]])
+    compared = []
+    for number, where in enumerate((same, apart)):
+        measured, valid = seen(spots(where, np.ones(12, bool)), 4 + number)
+        compared.append([emulated.compare(*pair) for pair in zip(measured, valid, strict=True)])
+    here, there = ([c.contradiction for c in found] for found in compared)
+    assert max(here) < 0.02 < 0.1 < min(there)
+
+
+def test_what_no_candidate_makes_is_left(emulated: Emulator):
+    part = spectra(12, 5)
+    own = [emulated.compare(*pair).unexplained for pair in zip(*seen(part.images, 6), strict=True)]
+    upside_down = part.images.max((3, 4), keepdims=True) - part.images
+    foreign = [emulated.compare(*pair).unexplained for pair in zip(*seen(upside_down, 6), strict=True)]
+    assert max(own) < 0.1 < 0.5 < min(foreign)
+
+
+def test_slopes_are_derivatives(emulated: Emulator):
+    candidate = emulated.candidates[0]
+    places = torch.rand(RUNS, 3, 2, generator=torch.Generator().manual_seed(0))
+    made, turned = candidate.with_slopes(places)
+    torch.testing.assert_close(made, candidate(places))
+    for p in range(2):
+        step = torch.zeros(2)
+        step[p] = 1e-2
+        by_hand = (candidate(places + step) - candidate(places - step)) / 2e-2
+        torch.testing.assert_close(turned[..., p], by_hand, atol=2e-3 * float(by_hand.abs().max()), rtol=0.05)
+
+
+def test_of_few_spectra_nothing_is_learnt():
+    few = spectra(2 * module.FEWEST_IMAGES - 2, 0)
+    assert fit_emulator(SQUARE.view, few, 2, 0) is None
+
+
+def test_weights_carry_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "EPOCHS", 2)
+    torch.manual_seed(0)
+    network = CompactNetwork(RUNS, SLICES, 2, 2, width=16)
+    train, held_back = spectra(420, 0), spectra(12, 1)
+    everywhere = torch.ones((1, *SQUARE.shape), dtype=torch.bool)
+    found = calibrate(network, train, held_back, everywhere, 0, SQUARE.view, Nuisance())
+    assert found.signals[-2:] == ("poor_match", "contradicting_runs") and found.held_back.shape[1] == 5
+    card = {"kind": "compact", "width": 16, "seed": 0, "layout_hash": SQUARE.layout_hash, "physics_hash": "x"}
+    save_weights(Weights(network, found, card), tmp_path / "w.safetensors")
+    again = load_weights(tmp_path / "w.safetensors", SQUARE)[0].calibration
+    measured, valid = seen(held_back.images[:3], 0)
+    with torch.no_grad():
+        output = network.eval()(network.prepare(torch.as_tensor(measured).float(), torch.as_tensor(valid)))
+    there, here = (signal_values(c, output, measured, valid) for c in (again, found))
+    np.testing.assert_allclose(there, here, rtol=1e-3, atol=1e-5)
+    for broken in (
+        replace(found.emulator, components=found.emulator.components[:, :1]),
+        replace(found.emulator, components=found.emulator.components * np.nan),
+        None,
+    ):
+        save_weights(Weights(network, replace(found, emulator=broken), card), tmp_path / "w.safetensors")
+        with pytest.raises(WeightsError, match="does not fit this version"):
+            load_weights(tmp_path / "w.safetensors", SQUARE)
