@@ -124,7 +124,7 @@ def classify(
     if compared is not None:
         estimates = np.stack([found.scaled for found in compared[0].fitted])
     matches = {
-        name: best_match(simulator, spectrum, name, None if estimates is None else estimates[i])
+        name: best_match(simulator, spectrum, name, None if estimates is None else estimates[i], compared is not None)
         for i, name in enumerate(study.classes)
     }
     values = signal_values(calibration, output, measured[None], spectrum.valid[None], compared)[0]

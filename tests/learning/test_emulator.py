@@ -11,12 +11,14 @@ from magnoscope.dataset.noise import Nuisance
 from magnoscope.dataset.parts import Part
 from magnoscope.errors import WeightsError
 from magnoscope.networks.compact import CompactNetwork
+from magnoscope.spectrum import Spectrum
 from magnoscope.studies import parse_study
 from magnoscope.trust import emulator as module
 from magnoscope.trust.emulator import Emulator, fit_emulator
 from magnoscope.trust.held_back import calibrate
 from magnoscope.trust.signals import signal_values
 from magnoscope.trust.weights import Weights, load_weights, save_weights
+from magnoscope.verdict import classify
 
 ONE_RUN = parse_study((Path(__file__).parents[1] / "cli" / "square.toml").read_text())
 SQUARE = replace(ONE_RUN, runs=(*ONE_RUN.runs, replace(ONE_RUN.runs[0], ei=2 * ONE_RUN.runs[0].ei)))
@@ -143,3 +145,22 @@ def test_weights_carry_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         save_weights(Weights(network, replace(found, emulator=broken), card), tmp_path / "w.safetensors")
         with pytest.raises(WeightsError, match="does not fit this version"):
             load_weights(tmp_path / "w.safetensors", SQUARE)
+
+
+def test_a_verdict_is_matched_where_it_points_and_one_run_contradicts_nobody(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "EPOCHS", 2)
+    torch.manual_seed(0)
+    train, held_back = (replace(p, images=p.images[:, :1]) for p in (spectra(420, 0), spectra(12, 1)))
+    network = CompactNetwork(1, SLICES, 2, 2, width=16)
+    everywhere = torch.ones((1, *ONE_RUN.shape), dtype=torch.bool)
+    found = calibrate(network, train, held_back, everywhere, 0, ONE_RUN.view, Nuisance())
+    assert found.signals[-1] == "poor_match" and "contradicting_runs" not in found.signals
+    spectrum = Spectrum(ONE_RUN, train.images[0], np.ones(ONE_RUN.shape, bool))
+    verdict = classify(spectrum, Weights(network.eval(), found, {}))
+    assert set(verdict.signals) == set(found.signals)
+    for fitted, (name, best) in zip(
+        found.emulator.compare(spectrum.signal, spectrum.valid).fitted, verdict.matches.items(), strict=True
+    ):
+        low, high = ONE_RUN.model(name).prior.T
+        pointed = low + fitted.scaled[: len(low)] * (high - low)
+        np.testing.assert_allclose(list(best.parameters.values()), pointed, rtol=1e-6)

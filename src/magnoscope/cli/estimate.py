@@ -70,7 +70,7 @@ def _say(line: str) -> None:
 
 
 def _estimates(spectrum: Spectrum, weights: Path | None) -> dict[str, np.ndarray]:
-    """What the network takes the parameters for, as further starts; none where there are no weights."""
+    """What an emulator and the network take the parameters for, as further starts; none where there are no weights."""
     study = spectrum.study
     try:
         loaded, warning = load_weights(weights or shipped_weights(study), study)
@@ -80,13 +80,17 @@ def _estimates(spectrum: Spectrum, weights: Path | None) -> dict[str, np.ndarray
         return {}
     if warning:
         _say(f"warning: {warning}")
-    found = run_network(loaded, spectrum).parameters
-    if found is None:
-        return {}
+    scaled = []
+    if loaded.calibration.emulator is not None:
+        compared = loaded.calibration.emulator.compare(np.where(spectrum.valid, spectrum.signal, 0.0), spectrum.valid)
+        scaled.append(np.stack([found.scaled for found in compared.fitted]))
+    read_off = run_network(loaded, spectrum).parameters
+    if read_off is not None:
+        scaled.append(read_off[0].numpy().astype(float))
     out = {}
-    for number, (name, model) in enumerate(study.models.items()):
+    for number, (name, model) in enumerate(study.models.items()) if scaled else ():
         low, high = model.prior.T
-        out[name] = low + found[0, number, : len(low)].numpy().astype(float) * (high - low)
+        out[name] = np.stack([low + one[number, : len(low)] * (high - low) for one in scaled])
     return out
 
 

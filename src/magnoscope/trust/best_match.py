@@ -28,14 +28,18 @@ class BestMatch:
     match: Match
 
 
-def best_match(simulator: Simulator, measured: Spectrum, model: str, scaled: NDArray[np.float64] | None) -> BestMatch:
-    """The better of two simulations: at the network's estimate, and at the study's reference values.
+def best_match(
+    simulator: Simulator, measured: Spectrum, model: str, scaled: NDArray[np.float64] | None, fitted: bool = False
+) -> BestMatch:
+    """The better of two simulations: at an estimate of the parameters, and at the study's reference values.
 
     Parameters
     ----------
     scaled : (at least n_parameters,) or None
-        The network's estimate, 0..1 over the prior, if it makes one. Where the structure is not stable there, it is
-        drawn towards the reference in steps until it is.
+        The estimate, 0..1 over the prior, if there is one. Where the structure is not stable there, it is drawn
+        towards the reference in steps until it is.
+    fitted : bool
+        Whether the estimate is a fit, so that reference values are tried only where its structure is not stable.
     """
     spin_model = simulator.study.model(model)
     low, high = spin_model.prior.T
@@ -45,7 +49,10 @@ def best_match(simulator: Simulator, measured: Spectrum, model: str, scaled: NDA
     for share in (0.0, 0.25, 0.5, 0.75) if scaled is not None else ():
         values = estimate + share * (reference - estimate)
         try:
-            tried.append((values, match(measured, simulator.signal(model, values))))
+            found = match(measured, simulator.signal(model, values))
+            if fitted and not share:
+                return BestMatch(model, _named(spin_model, values), found)
+            tried.append((values, found))
             break
         except InstabilityError:
             continue
