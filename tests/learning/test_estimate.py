@@ -15,7 +15,7 @@ from magnoscope.estimate.clipped import ClippedLikelihood, seems_clipped
 from magnoscope.estimate.comparison import vuong
 from magnoscope.estimate.instrument_errors import Spectra, kinds_of, response, run_by_run
 from magnoscope.estimate.likelihood import TileLikelihood
-from magnoscope.estimate.sampling import Sample, adjustment
+from magnoscope.estimate.sampling import Sample, adjustment, larger
 from magnoscope.simulate import Simulator
 from magnoscope.spectrum import Spectrum, counted
 from magnoscope.studies import parse_study
@@ -254,6 +254,20 @@ def test_a_likelihood_is_adjusted_to_the_errors():
     # errors that are larger by one factor leave all in its place
     power, turn = adjustment(one, 7 * one)
     assert power == pytest.approx(1 / 7) and turn == pytest.approx(np.eye(4), abs=1e-6)
+
+
+def test_draws_are_never_narrower_than_counting_allows():
+    rng = np.random.default_rng(4)
+    one, other = (a @ a.T for a in rng.normal(size=(2, 3, 3)))
+    both = larger(one, other)
+    for each in (one, other):
+        assert np.linalg.eigvalsh(both - each).min() > -1e-9
+    # as small as that allows: along each of three directions it is one of the two
+    assert np.sort(np.linalg.eigvals(np.linalg.solve(one, both)).real)[0] == pytest.approx(1)
+    assert np.allclose(larger(one, 2 * one), 2 * one) and np.allclose(larger(one, 0.5 * one), one)
+    # of one size along the parameters, but smaller across them: no power above one
+    narrow = np.array([[1.0, 0.9], [0.9, 1.0]])
+    assert adjustment(np.eye(2), narrow)[0] > 1 > adjustment(np.eye(2), larger(np.eye(2), narrow))[0]
 
 
 def test_a_crew_keeps_the_order_and_changes_nothing(study: Study, simulators: Simulators, simulator: Simulator):

@@ -113,7 +113,9 @@ def sample(
     low, width = target.prior[:, 0], target.units[:n]
     centre, whole = (end.values - low) / width, covariances[1][:n, :n]
     follow = _Follow.of(target, end, about)
-    power, turn = adjustment(follow.statistical(covariances[0][:n, :n]), whole)
+    statistical = follow.statistical(covariances[0][:n, :n])
+    whole = larger(statistical, whole)
+    power, turn = adjustment(statistical, whole)
 
     def height(place: NDArray[np.float64]) -> float:
         if not allowed(low + width * place):
@@ -153,6 +155,19 @@ def adjustment(statistical: NDArray[np.float64], whole: NDArray[np.float64]) -> 
     inverse = np.linalg.inv(root)
     turn = inverse @ _root(root @ one @ root / power) @ inverse
     return power, sizes[:, None] * turn / sizes
+
+
+def larger(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The least covariance (n, n) that is smaller than neither of two in any direction.
+
+    The scatter of few blocks is by chance below what counting alone allows in some direction, though not along the
+    parameters themselves; a likelihood must not be made narrower for that.
+    """
+    root = np.linalg.cholesky(one)
+    inverse = np.linalg.inv(root)
+    ratios, axes = np.linalg.eigh(inverse @ other @ inverse.T)
+    half = root @ axes * np.sqrt(np.maximum(ratios, 1.0))
+    return np.asarray(half @ half.T)
 
 
 def _root(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
