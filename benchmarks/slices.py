@@ -70,12 +70,17 @@ def blank(study: Study, weights: Weights) -> Weights:
 
 
 def told(
-    spectrum: Spectrum, groups: dict[str, list[Weights]], name: str | None, skip: list[str], simulator: Simulator
+    spectrum: Spectrum,
+    groups: dict[str, list[Weights]],
+    name: str | None,
+    skip: list[str],
+    simulator: Simulator,
+    parameters: dict[str, dict[str, float]],
 ) -> tuple[list[Told], Verdict]:
-    """What all networks say of a spectrum, and the verdict of the first."""
+    """What all networks say of a spectrum, with matches at given parameters or their own; and the first's verdict."""
     out, first = [], None
     for group, networks in groups.items():
-        verdicts = [classify(spectrum, w, simulator) for w in networks]
+        verdicts = [at_parameters(classify(spectrum, w, simulator), parameters, simulator) for w in networks]
         first = first or verdicts[0]
         kind = str(networks[0].card["kind"])
         for method in METHODS.get(kind, OTHERS):
@@ -142,6 +147,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10)
     parser.add_argument("--skip", action="append", default=[])
     parser.add_argument("--chance", action="store_true", help="Random weights as well.")
+    parser.add_argument("--own", action="store_true", help="Take slices away by each network's own best matches.")
     parser.add_argument("--study", default="pcsmo")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -163,7 +169,7 @@ def main() -> None:
     run = [r.ei for r in study.runs].index(ei)
     at = run, int(np.searchsorted(study.energy_edges[run], energy) - 1)
 
-    rows, verdict = told(measured, groups, truth, arguments.skip, simulator)
+    rows, verdict = told(measured, groups, truth, arguments.skip, simulator, {} if arguments.own else parameters)
     expected = physics(verdict, truth, parameters, simulator)
     realised = of_fits(fits, study)
     print(f"{arguments.image.name}: evidence for {truth}; the slice at Ei {ei:g} meV, {energy:g} meV\n")
@@ -192,7 +198,7 @@ def simulations(
     found: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
     study = measured.study
     for spectrum, truth, values in near_images(arguments.near, study, arguments.images, measured.valid):
-        rows, verdict = told(spectrum, groups, truth, arguments.skip, simulator)
+        rows, verdict = told(spectrum, groups, truth, arguments.skip, simulator, {})
         expected = physics(verdict, truth, {truth: values}, simulator)
         for row in rows:
             each = float(np.mean([rank_correlation(s, expected) for s in row.shares]))

@@ -1,5 +1,6 @@
 """explain from the command line."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,19 @@ def test_a_network_that_does_without_slices(
     words = ["explain", image, "--study", square_file, "--weights", path, "--method", "alone"]
     found = run(*words, "--json").json
     assert found["method"] == "alone" and len(found["slices"]) == 2
+
+
+def test_best_matches_at_the_parameters_of_fits(
+    run, refuse, image: Path, square_file: Path, weights: Path, tmp_path: Path
+):
+    fits = tmp_path / "compare.json"
+    words = ["explain", image, "--study", square_file, "--weights", weights, "--method", "occlusion", "--fits", fits]
+    said = {"fits": {"far": {"parameters": {"J1": {"mean": -1.2}, "J2": {"mean": -1.1}}}}}
+    fits.write_text(json.dumps(said))
+    moved, usual = run(*words, "--json").json, run(*words[:-2], "--json").json
+    assert moved["margin"] == pytest.approx(usual["margin"]) and moved["slices"] != usual["slices"]
+    said["fits"]["far"]["parameters"]["J9"] = {"mean": 1.0}
+    fits.write_text(json.dumps(said))
+    assert "J9" in refuse(*words)
+    fits.write_text("[]")
+    assert "holds no fits; give what `magnoscope compare IMAGE --json` prints" in refuse(*words)

@@ -1,14 +1,16 @@
 """Where the evidence for a verdict lies."""
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..errors import StudyError
+from ..errors import DataError, StudyError
 from ..explain import METHODS, Checks, Explanation, check
 from ..explain import explain as explain_verdict
+from ..explain.checks import at_parameters
 from ..io.images import read_spectrum
 from ..plot import plot_explanation, save_figure
 from ..studies import default_study, load_study
@@ -34,6 +36,10 @@ def explain(
     refit: Annotated[
         bool, typer.Option("--refit", help="With --check: fit the rival to the best match for the physics as well.")
     ] = False,
+    fits: Annotated[
+        Path | None,
+        typer.Option("--fits", help="What `compare --json` printed: take the best matches at its parameters."),
+    ] = None,
     figure: Annotated[Path | None, typer.Option("-o", "--figure", help="Figure to write.")] = None,
     seed: SeedOption = 0,
     as_json: Json = False,
@@ -49,7 +55,8 @@ def explain(
         raise StudyError("several weights are compared by --check alone; add it, or name one file")
     loaded, warning = load_weights(paths[0], found)
     others = [load_weights(path, found)[0] for path in paths[1:]]
-    verdict = classify_spectrum(read_spectrum(image, found, mask), loaded)
+    parameters = {} if fits is None else fitted_parameters(fits)
+    verdict = at_parameters(classify_spectrum(read_spectrum(image, found, mask), loaded), parameters)
     result = explain_verdict(verdict, loaded, name, str(method), seed)
     tested = check(result, verdict, loaded, seed, others, refit) if checks else None
     if figure is not None:
@@ -63,6 +70,24 @@ def explain(
     print_explanation(result, verdict.in_distribution)
     if tested is not None:
         print_checks(tested)
+
+
+def fitted_parameters(path: Path) -> dict[str, dict[str, float]]:
+    """Parameters of each model by name, meV, from what `compare --json` printed.
+
+    Raises
+    ------
+    DataError
+        If the file is something else.
+    """
+    try:
+        fits = json.loads(path.read_text("utf-8"))["fits"]
+        return {
+            model: {name: float(entry["mean"]) for name, entry in fit["parameters"].items()}
+            for model, fit in fits.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise DataError(f"{path} holds no fits; give what `magnoscope compare IMAGE --json` prints") from None
 
 
 def print_explanation(found: Explanation, in_distribution: bool) -> None:

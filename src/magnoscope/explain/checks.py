@@ -98,6 +98,8 @@ def at_parameters(
     InstabilityError
         If a magnetic structure is no energy minimum there.
     """
+    if not parameters:
+        return verdict
     simulator = simulator or Simulator(verdict.spectrum.study)
     found = {name: match_at(simulator, verdict.spectrum, name, values) for name, values in parameters.items()}
     return replace(verdict, matches=verdict.matches | found)
