@@ -1,7 +1,7 @@
 """Which slices decide: by networks and methods, by fits, and by the simulator; and how far explanations follow it.
 
 usage: python benchmarks/slices.py IMAGE NAME=A.safetensors,B.safetensors ... [--fits compare.json] [--slice 70,38.5]
-           [--near SET --images 10] [--orders 8] [--skip shapley]
+           [--near SET --images 10] [--skip shapley] [--chance]
 
 Networks of one NAME differ in their seed; their shares are averaged, and what is printed of each method is
 
@@ -9,7 +9,7 @@ Networks of one NAME differ in their seed; their shares are averaged, and what i
 - agreement between seeds: mean rank correlation of the sizes of shares;
 - rank correlation with the physics: the expected log-likelihood ratio of the nearest model at the parameters that
   `magnoscope compare --json` found, against the next model once that is fitted to it, with the image's own noise;
-- the same for networks of the same kind with random weights: what a method gets for nothing.
+- with --chance, the same for the first networks with random weights: what a method gets for nothing.
 
 With --near, the same for images of the test part of a training set (drawn around the fit), with the noise and the
 detectors of a measurement: there the parameters are known. Mean and standard deviation over images.
@@ -77,18 +77,19 @@ def told(
     simulator: Simulator,
     parameters: dict[str, dict[str, float]],
 ) -> tuple[list[Told], Verdict]:
-    """What all networks say of a spectrum, with matches at given parameters or their own; and the first's verdict."""
-    out, first = [], None
+    """What all networks say of a spectrum, and the verdict of the first.
+
+    All take slices away alike: by matches at given parameters, or else by those of the first network.
+    """
+    first = next(iter(groups.values()))[0]
+    verdict = at_parameters(classify(spectrum, first, simulator), parameters, simulator)
+    out = []
     for group, networks in groups.items():
-        verdicts = [at_parameters(classify(spectrum, w, simulator), parameters, simulator) for w in networks]
-        first = first or verdicts[0]
-        kind = str(networks[0].card["kind"])
-        for method in METHODS.get(kind, OTHERS):
+        for method in METHODS.get(str(networks[0].card["kind"]), OTHERS):
             if method not in skip:
-                found = [explain(v, w, name, method).shares for v, w in zip(verdicts, networks, strict=True)]
+                found = [explain(verdict, w, name, method).shares for w in networks]
                 out.append(Told(group, method, np.stack(found)))
-    assert first is not None
-    return out, first
+    return out, verdict
 
 
 def near_images(path: Path, study: Study, number: int, valid: NDArray) -> Iterator[tuple[Spectrum, str, dict]]:
@@ -147,7 +148,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10)
     parser.add_argument("--skip", action="append", default=[])
     parser.add_argument("--chance", action="store_true", help="Random weights as well.")
-    parser.add_argument("--own", action="store_true", help="Take slices away by each network's own best matches.")
+    parser.add_argument("--own", action="store_true", help="Take slices away by the first network's best matches.")
     parser.add_argument("--study", default="pcsmo")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

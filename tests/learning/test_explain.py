@@ -144,6 +144,7 @@ def test_checks_see_whether_shares_follow_the_network(setting):
     assert told.other_methods["shapley"] == pytest.approx(1, abs=0.11)
     assert set(told.as_dict()) >= {"deletion", "physics", "random_weights"}
     assert rank_correlation(np.array([1.0, -3, 2]), np.array([10.0, 30, -20])) == pytest.approx(1)
+    assert np.isnan(rank_correlation(np.array([0.5, -0.5]), np.array([0.2, 0.8])))
 
 
 def test_activation_maps_need_a_flat_network(setting):

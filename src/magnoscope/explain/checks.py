@@ -66,8 +66,11 @@ class Checks:
 
 
 def rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Spearman's, of the sizes of two sets of shares."""
-    return float(scipy.stats.spearmanr(np.abs(a).ravel(), np.abs(b).ravel()).statistic)
+    """Spearman's, of the sizes of two sets of shares; NaN where those of one are all alike."""
+    one, other = np.abs(a).ravel(), np.abs(b).ravel()
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return np.nan
+    return float(scipy.stats.spearmanr(one, other).statistic)
 
 
 def information(verdict: Verdict) -> NDArray[np.float64]:
