@@ -33,18 +33,6 @@ def test_agreement_over_seeds_and_with_a_rival_fitted(run, image: Path, square_f
     assert found["seeds"] == pytest.approx(1) and -1 <= found["physics_refitted"] <= 1
 
 
-def test_a_network_that_does_without_slices(
-    run, image: Path, square_file: Path, training_set: Path, tmp_path: Path
-) -> None:
-    path = tmp_path / "hidden.safetensors"
-    words = ["--epochs", 1, "--width", 16, "--study", square_file, "--json"]
-    card = run("train", "compact", training_set, "-o", path, "--hide", 0.9, *words).json
-    assert card["nuisance"]["hidden"] == 0.9
-    words = ["explain", image, "--study", square_file, "--weights", path, "--method", "alone"]
-    found = run(*words, "--json").json
-    assert found["method"] == "alone" and len(found["slices"]) == 2
-
-
 def test_best_matches_at_the_parameters_of_fits(
     run, refuse, image: Path, square_file: Path, weights: Path, tmp_path: Path
 ):

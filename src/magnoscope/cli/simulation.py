@@ -47,7 +47,7 @@ WIDEST_MODE = 100.0
 MOST_COUNTS = 1e12
 """Largest mean of the counting noise."""
 
-DEGRADATIONS = [name for name in SWITCHES if name not in ("mirrors", "hidden")]
+DEGRADATIONS = [name for name in SWITCHES if name != "mirrors"]
 """What a simulation may be put through to be like a measurement."""
 
 Method = Annotated[Resolution, typer.Option("--resolution", help="Resolution method.")]

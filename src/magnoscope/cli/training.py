@@ -69,12 +69,6 @@ def train(
         Path | None,
         typer.Option("--start-from", help="Weights of the same kind and width to go on from, on this set."),
     ] = None,
-    hide: Annotated[
-        float,
-        typer.Option(
-            "--hide", min=0, max=0.999, help="Largest share of slices hidden, for explanations; such as 0.98."
-        ),
-    ] = 0.0,
     foreign: ForeignOption = None,
     study: StudyOption = None,
     as_json: Json = False,
@@ -88,7 +82,6 @@ def train(
     source, coverages = open_set(dataset), random_coverage(found, COVERAGES, seed)
     parts = _parts(source, found, shared, foreign)
     nuisance = recipe.nuisance.without(*without.split(",")) if without else recipe.nuisance
-    nuisance = replace(nuisance, hidden=hide)
     config = replace(recipe.config, seed=seed, epochs=epochs or recipe.config.epochs)
     network = new_posterior(found, seed, width) if kind == INFERENCE else untrained(found, kind, seed, width)
     if start is not None:
@@ -106,7 +99,6 @@ def train(
     if attributes_of(source)["physics_hash"] != found.physics_hash:
         report(f"warning: study {found.name} has changed since {dataset} was built")
     identity = {"kind": kind, "width": width, "shared": str(shared), "start": str(start)} | _foreign_set(foreign)
-    identity |= {"hide": hide} if hide else {}
     if _go_on(training, identity_of(dataset) | identity):
         report(f"going on after epoch {training.epoch}")
     training.run(report)

@@ -61,9 +61,6 @@ class Nuisance:
     blur : float
         Largest share of an image that is smoothed in Q (a Gaussian of 1.5 pixels), drawn evenly from 0: mosaic and
         whatever else no document gives. Off unless asked for.
-    hidden : float
-        Largest share of an image's slices that is not measured at all; the number of those that are is drawn evenly on
-        a logarithmic scale. For networks that are to say what each slice tells them. Off unless asked for.
     """
 
     noise: tuple[float, float] = (0.5, 2.0)
@@ -79,7 +76,6 @@ class Nuisance:
     counting: bool = True
     moderator: float = 0.03
     blur: float = 0.0
-    hidden: float = 0.0
 
     def settings(self) -> dict[str, Any]:
         """What the card of weights, and the file of a degraded simulation, records of it."""
@@ -128,7 +124,6 @@ SWITCHES = {
     "hot": ("hot",),
     "masks": ("masks",),
     "mirrors": ("mirrors",),
-    "hidden": ("hidden",),
 }
 """Names by which nuisances are switched, each with the settings it stands for."""
 
@@ -263,14 +258,6 @@ def _heat(signal: torch.Tensor, mean: torch.Tensor, share: float, generator: tor
     return signal.reshape(n, -1).scatter_add(1, where, bump * run_mean).reshape(signal.shape)
 
 
-def _hide(valid: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
-    """Leave up to a share of the slices of each image out, never all."""
-    n, runs, slices = valid.shape[:3]
-    kept = (runs * slices * (1 - share) ** torch.rand((n, 1), generator=generator)).round().clamp_min(1)
-    place = torch.rand((n, runs * slices), generator=generator).argsort(1).argsort(1)
-    return valid & (place < kept).reshape(n, runs, slices, 1, 1)
-
-
 def distort(
     signal: torch.Tensor, nuisance: Nuisance, generator: torch.Generator, mirrors: tuple[int, ...] = (0, 1)
 ) -> torch.Tensor:
@@ -292,8 +279,6 @@ def observe(
     valid = torch.ones(signal.shape, dtype=torch.bool)
     if nuisance.masks and coverages is not None:
         valid = coverages[torch.randint(len(coverages), (len(signal),), generator=generator)]
-    if nuisance.hidden:
-        valid = _hide(valid, nuisance.hidden, generator)
     return torch.where(valid, signal.clamp_min(0), 0.0), valid
 
 

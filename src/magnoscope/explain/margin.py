@@ -7,8 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import SpectrumError
-from ..estimate.likelihood import TileLikelihood
 from ..networks.base import SpectrumNetwork
 from ..trust.weights import Weights
 from ..verdict import Verdict
@@ -20,9 +18,8 @@ BATCH = 64
 class Margin:
     """Calibrated log-odds of one candidate against the best other, of a spectrum with some of its slices made neutral.
 
-    A neutral slice holds what would have been measured had the next candidate been true; see
-    :func:`as_the_next_candidate`. Nothing is set to zero or taken from a simulation without noise: a network has seen
-    no measurement like that, and what it answers says nothing.
+    A neutral slice holds the mean of the candidates' best matches (scale and background included): what would have been
+    measured had that slice not told them apart. Nothing is set to zero, which no measurement looks like.
 
     Attributes
     ----------
@@ -46,6 +43,7 @@ class Margin:
     def of(cls, verdict: Verdict, weights: Weights, name: str) -> "Margin":
         """The margin of a candidate in a verdict."""
         spectrum = verdict.spectrum
+        fitted = np.mean([m.match.fitted for m in verdict.matches.values()], axis=0)
 
         def tensor(array: NDArray[np.float64]) -> torch.Tensor:
             return torch.as_tensor(np.where(spectrum.valid, array, 0.0), dtype=torch.float32)
@@ -55,7 +53,7 @@ class Margin:
             temperature=weights.calibration.temperature,
             number=spectrum.study.classes.index(name),
             measured=tensor(spectrum.signal),
-            neutral=tensor(as_the_next_candidate(verdict, name)),
+            neutral=tensor(np.maximum(fitted, 0)),
             valid=torch.as_tensor(np.ascontiguousarray(spectrum.valid)),
         )
 
@@ -92,31 +90,3 @@ class Margin:
         steps = torch.arange(n + 1)[:, None]
         keep = place[None] < steps if keep_first else place[None] >= steps
         return self(keep.reshape(n + 1, *self.slices))
-
-
-def as_the_next_candidate(verdict: Verdict, name: str) -> NDArray[np.float64]:
-    """A measurement as it would have been had the next candidate been true, (runs, slices, x, y).
-
-    To the measurement the difference of the two best matches is added, in each tile on the scale at which the first is
-    fitted to it, at the tile's mean. Noise, background, and what neither candidate explains stay as they are; so do
-    tiles with too few pixels to be fitted.
-
-    Parameters
-    ----------
-    name : str
-        The candidate explained. It takes the place of the nearest, or, if it is that itself, the best other does.
-    """
-    spectrum = verdict.spectrum
-    measured = np.where(spectrum.valid, spectrum.signal, 0.0)
-    nearest, *rest = sorted(verdict.matches, key=lambda other: -verdict.scores[other])
-    try:
-        likelihood = TileLikelihood.of(spectrum)
-    except SpectrumError:
-        return measured
-    other = name if name != nearest else rest[0]
-    first, second = (likelihood.simulated(verdict.matches[m].match.simulated) for m in (nearest, other))
-    valid = likelihood.valid.reshape(first.shape)
-    difference = (second - first) * valid
-    difference -= valid * difference.sum(1, keepdims=True) / valid.sum(1, keepdims=True)
-    scale = likelihood.profile(first).scale
-    return np.asarray(np.maximum(measured + likelihood.as_spectrum(scale[:, None] * difference), 0.0))

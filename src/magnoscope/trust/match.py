@@ -29,15 +29,12 @@ class Match:
         NaN where a tile has too few valid pixels.
     fitted : (runs, slices, x, y)
         The simulation with the scale and background of each tile.
-    simulated : same shape
-        The simulation itself.
     """
 
     chi_square: float
     unexplained: float
     per_tile: NDArray[np.float64]
     fitted: NDArray[np.float64]
-    simulated: NDArray[np.float64]
 
 
 def tile_noise(signal: NDArray[np.float64], valid: NDArray[np.bool_]) -> float:
@@ -89,7 +86,7 @@ def match(measured: Spectrum, simulated: NDArray[np.float64]) -> Match:
             per_tile[r, s] = np.mean(residual**2)
     compared = np.isfinite(per_tile)
     if not compared.any():
-        return Match(np.inf, 1.0, per_tile, view.from_tiles(fitted), simulated)
+        return Match(np.inf, 1.0, per_tile, view.from_tiles(fitted))
     visible = float(structure[compared].mean())
     share = float(explained[compared].mean()) / visible if visible > LEAST_STRUCTURE else 0.0
-    return Match(float(per_tile[compared].mean()), 1 - share, per_tile, view.from_tiles(fitted), simulated)
+    return Match(float(per_tile[compared].mean()), 1 - share, per_tile, view.from_tiles(fitted))
