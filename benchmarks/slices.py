@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from magnoscope.dataset.noise import MEASUREMENT_LIKE, degrade
 from magnoscope.dataset.parts import load_part, open_set
 from magnoscope.explain import explain
-from magnoscope.explain.checks import at_parameters, rank_correlation, refitted_information
+from magnoscope.explain.checks import at_parameters, information, rank_correlation, refitted_information
 from magnoscope.io.images import read_spectrum
 from magnoscope.machine import keep_memory
 from magnoscope.simulate import Simulator
@@ -177,13 +177,19 @@ def main() -> None:
     print(
         "| | rank | share | the three largest (Ei: energy transfer, meV) | physics | seeds |\n|---|---|---|---|---|---|"
     )
-    for name, shares in (("likelihood ratio of the fits", realised), ("simulator, rival fitted", expected)):
+    told_apart = information(at_parameters(verdict, parameters, simulator))
+    references = {
+        "likelihood ratio of the fits": realised,
+        "simulator, rival fitted to the nearest": expected,
+        "simulator, both fitted to the data": told_apart,
+    }
+    for name, shares in references.items():
         print(f"| {name} | {place(shares, at, study)} | {rank_correlation(shares, expected):+.2f} | |")
     for row in rows:
         agreed = "" if np.isnan(row.seeds) else f"{row.seeds:+.2f}"
         follows = rank_correlation(row.mean, expected)
         print(f"| {row.name}: {row.method} | {place(row.mean, at, study)} | {follows:+.2f} | {agreed} |", flush=True)
-    every = [("fits", realised), ("simulator", expected), *((f"{r.name}: {r.method}", r.mean) for r in rows)]
+    every = [*references.items(), *((f"{r.name}: {r.method}", r.mean) for r in rows)]
     print("\nagreement (rank correlation of sizes)\n")
     print("| | " + " | ".join(str(n) for n in range(1, len(every) + 1)) + " |\n|---" * 1 + "|---" * len(every) + "|")
     for number, (name, shares) in enumerate(every, 1):

@@ -33,10 +33,9 @@ def test_agreement_over_seeds_and_with_a_rival_fitted(run, image: Path, square_f
     assert found["seeds"] == pytest.approx(1) and -1 <= found["physics_refitted"] <= 1
 
 
-def test_best_matches_at_the_parameters_of_fits(
-    run, refuse, image: Path, square_file: Path, weights: Path, tmp_path: Path
-):
-    fits = tmp_path / "compare.json"
+def test_best_matches_at_the_parameters_of_fits(run, refuse, square_file: Path, weights: Path, tmp_path: Path):
+    fits, image = tmp_path / "compare.json", tmp_path / "far.npy"
+    run("simulate", square_file, "far", "-o", image)
     words = ["explain", image, "--study", square_file, "--weights", weights, "--method", "occlusion", "--fits", fits]
     said = {"fits": {"far": {"parameters": {"J1": {"mean": -1.2}, "J2": {"mean": -1.1}}}}}
     fits.write_text(json.dumps(said))
