@@ -40,7 +40,10 @@ from magnoscope.trust.held_back import chosen
 from magnoscope.trust.weights import Weights, load_weights, untrained
 from magnoscope.verdict import Verdict, classify
 
-METHODS = {"compact": ("shapley", "occlusion", "alone", "gradients"), "additive": ("evidence", "shapley", "occlusion")}
+METHODS = {
+    "compact": ("shapley", "occlusion", "alone", "gradients", "likelihood"),
+    "additive": ("evidence", "shapley", "occlusion"),
+}
 OTHERS = ("gradcam", "hirescam", "occlusion")
 CHANCE = "random weights"
 

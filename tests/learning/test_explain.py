@@ -88,6 +88,20 @@ def test_shares_of_a_linear_network_are_what_its_slices_add(setting, method: str
     assert (found.pixels is not None) == (method == "gradients")
 
 
+def test_likelihoods_of_matches_speak_for_the_model_that_made_the_spectrum(setting):
+    """Whatever the network says; by hand from the chi-squares of the matches."""
+    spectrum, matches = setting
+    amounts = torch.tensor([[3.0, 0.0, -2.0, 0.5, 0.0]])
+    found = {n: explain(verdict_of(setting), weights_of(Linear(amounts)), n, "likelihood") for n in matches}
+    near, far = (matches[name].match.per_tile[0] for name in ("near", "far"))
+    # tiles without structure or detectors are compared by nobody
+    by_hand = np.nan_to_num(near - far) * spectrum.valid.sum((2, 3))[0]
+    assert by_hand.sum() > 0
+    assert np.allclose(found["far"].shares[0], by_hand / np.abs(by_hand).sum(), atol=1e-3)
+    assert np.allclose(found["near"].shares, -found["far"].shares)
+    assert found["far"].pixels is not None and (np.isfinite(found["far"].pixels) == spectrum.valid).all()
+
+
 def test_gradients_are_finite_where_detectors_are_missing(setting):
     """The networks see the root of the intensity: its slope at a pixel that was never measured must not spread."""
     spectrum, matches = setting

@@ -9,6 +9,9 @@ alone
     What the margin gains with one slice where all others are neutral.
 gradients
     Integrated gradients from the neutral spectrum (M. Sundararajan et al., ICML 2017), which also give a map by pixel.
+likelihood
+    By how much the best match of the candidate describes a pixel better than that of the best other, with scale and
+    background of every tile free; no network is asked.
 evidence
     What an additive network says by pixel; exact, since its log-odds are the sum of it and a constant.
 gradcam, hirescam
@@ -27,11 +30,12 @@ from ..errors import MagnoscopeError
 from ..networks.additive import AdditiveNetwork
 from ..networks.published import PublishedDUQ, PublishedNetwork
 from ..spectrum import Spectrum, to_tiles
+from ..trust.match import CLIP, FEWEST, Match, tile_noise
 from ..trust.weights import Weights, load_weights, shipped_weights
 from ..verdict import Verdict
 from .margin import Margin
 
-METHODS = ("shapley", "occlusion", "alone", "gradients", "evidence", "gradcam", "hirescam")
+METHODS = ("shapley", "occlusion", "alone", "gradients", "likelihood", "evidence", "gradcam", "hirescam")
 ORDERS = 8
 """Random orders of the slices, and as many reversed."""
 STEPS = 16
@@ -132,6 +136,9 @@ def explain(
     elif method == "gradients":
         pixels = integrated_gradients(margin)
         shares = pixels.sum((2, 3))
+    elif method == "likelihood":
+        pixels = likelihood_ratio(verdict, name)
+        shares = pixels.sum((2, 3))
     elif method == "evidence":
         pixels = additive_evidence(margin)
         shares = pixels.sum((2, 3))
@@ -193,6 +200,28 @@ def integrated_gradients(margin: Margin) -> NDArray[np.float64]:
         value = margin.of_inputs(margin.network.prepare(image, margin.valid[None]))
         total += torch.autograd.grad(value.sum(), image)[0][0]
     return (total * change / STEPS).double().numpy()
+
+
+def likelihood_ratio(verdict: Verdict, name: str) -> NDArray[np.float64]:
+    """Log-likelihood of the candidate's best match less that of the best other, by pixel, (runs, slices, x, y).
+
+    Residuals are counted in units of each tile's noise and clipped as in :func:`magnoscope.trust.match.match`; where a
+    tile has too few pixels to be compared, nothing is said.
+    """
+    spectrum, view = verdict.spectrum, verdict.spectrum.study.view
+    signals, valids = view.as_tiles(spectrum.signal), view.as_tiles(spectrum.valid)
+    noise = np.full(signals.shape[:2], np.nan)
+    for r, t in np.ndindex(*noise.shape):
+        noise[r, t] = tile_noise(signals[r, t], valids[r, t])
+    used = np.isfinite(noise) & (noise > 0) & (valids.sum((2, 3)) >= FEWEST)
+
+    def squares(match: Match) -> NDArray[np.float64]:
+        away = (signals - view.as_tiles(match.fitted)) / np.where(used, noise, 1.0)[:, :, None, None]
+        return np.where(valids & used[:, :, None, None], np.clip(away, -CLIP, CLIP) ** 2, 0.0)
+
+    others = [squares(best.match) for other, best in verdict.matches.items() if other != name]
+    rival = min(others, key=np.sum)
+    return view.from_tiles(0.5 * (rival - squares(verdict.matches[name].match)))
 
 
 @torch.no_grad()

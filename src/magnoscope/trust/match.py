@@ -11,6 +11,8 @@ LEAST_STRUCTURE = 0.03
 """Share of the variance that must be more than noise for a measurement to show anything."""
 FEWEST = 100
 """Valid pixels a tile needs to be compared."""
+CLIP = 5.0
+"""Residuals count no more than so many units of noise."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def match(measured: Spectrum, simulated: NDArray[np.float64]) -> Match:
             structure[r, s] = 1 - noise**2 / max(float(dy @ dy) / len(dy), 1e-30)
             background = y.mean() - scale * x.mean()
             fitted[r, s] = scale * models[r, s] + background
-            residual = np.clip((y - scale * x - background) / noise, -5, 5)
+            residual = np.clip((y - scale * x - background) / noise, -CLIP, CLIP)
             per_tile[r, s] = np.mean(residual**2)
     compared = np.isfinite(per_tile)
     if not compared.any():
