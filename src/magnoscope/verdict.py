@@ -122,7 +122,7 @@ def classify(
     measured = np.where(spectrum.valid, spectrum.signal, 0.0)
     compared = None if calibration.emulator is None else [calibration.emulator.compare(measured, spectrum.valid)]
     if compared is not None:
-        estimates = np.stack([found.scaled for found in compared[0].fitted])
+        estimates = compared[0].scaled
     matches = {
         name: best_match(simulator, spectrum, name, None if estimates is None else estimates[i], compared is not None)
         for i, name in enumerate(study.classes)

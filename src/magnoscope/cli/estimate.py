@@ -82,8 +82,8 @@ def _estimates(spectrum: Spectrum, weights: Path | None) -> dict[str, np.ndarray
         _say(f"warning: {warning}")
     scaled = []
     if loaded.calibration.emulator is not None:
-        compared = loaded.calibration.emulator.compare(np.where(spectrum.valid, spectrum.signal, 0.0), spectrum.valid)
-        scaled.append(np.stack([found.scaled for found in compared.fitted]))
+        measured = np.where(spectrum.valid, spectrum.signal, 0.0)
+        scaled.append(loaded.calibration.emulator.compare(measured, spectrum.valid).scaled)
     read_off = run_network(loaded, spectrum).parameters
     if read_off is not None:
         scaled.append(read_off[0].numpy().astype(float))
@@ -113,7 +113,7 @@ class FitOptions:
 def fits_of(
     spectrum: Spectrum, models: list[str], options: FitOptions, report: Callable[[str], None] = _say
 ) -> list[Fit]:
-    """Fits of candidates, started from a trained posterior and from the network's estimates where there are weights."""
+    """Fits of candidates, started from a trained posterior and, where there are weights, from what those estimate."""
     keep_memory()
     with one_thread(), crew_of(workers_of(options.workers)) as crew:
         starts, simulators = _estimates(spectrum, options.weights), Simulators(spectrum.study)

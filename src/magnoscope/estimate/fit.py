@@ -171,8 +171,8 @@ def fit(
     if extras.samples or extras.halves:
         result = _extended(result, target, best, about, near, simulators.fine.solver(model), extras, seed, report)
     counted = {id(c): c.count for c in (coarse, near, target.simulate) if isinstance(c, _Counted)}
-    simulations = used + sum(counted.values())
-    return replace(result, network=drawn, simulations=simulations, seconds=time.monotonic() - started)
+    spent = time.monotonic() - started
+    return replace(result, network=drawn, simulations=used + sum(counted.values()), seconds=spent)
 
 
 def _begun(

@@ -130,6 +130,11 @@ class Comparison:
     explicable: float
 
     @property
+    def scaled(self) -> NDArray[np.float64]:
+        """Best parameters of every candidate, (classes, most parameters), 0..1 over the prior."""
+        return np.stack([found.scaled for found in self.fitted])
+
+    @property
     def _together(self) -> float:
         return max(float(found.explained.sum()) for found in self.fitted)
 

@@ -26,7 +26,7 @@ from .calibration import (
     reliability,
     scores,
 )
-from .emulator import fit_emulator
+from .emulator import Emulator, fit_emulator
 from .manifold import Manifold, rounded, trunk_features
 from .reconstruction import fit_reconstruction
 from .signals import observe
@@ -95,21 +95,15 @@ def calibrate(
     means, precision = fit_gaussians(seen.output.features.numpy().astype(float), seen.labels.numpy(), classes)
     fresh = evaluate(network, _repeat(held_back, REPEATS), coverages, nuisance.measured, seed + 12)
     temperature = fit_temperature(fresh.output.logits, fresh.labels)
-    signals: tuple[str, ...] = (*FIRST_SIGNALS, "unexplained_structure")
     manifold = None
     if trunk is not None:
-        signals = ("centroid_distance", "unexplained_structure", "distance_from_simulations")
         references = np.concatenate([np.concatenate(of_trunk), seen.output.features.numpy()], 1)
         manifold = Manifold(trunk, references.astype(np.float16).astype(np.float32))
     emulator = fit_emulator(view, train, classes, seed)
-    if emulator is not None:
-        signals = (*signals, *(OF_MATCH if len(train.images[:1][0]) > 1 else OF_MATCH[:1]))
-    if fresh.output.disagreement is not None:
-        signals = (*signals, "disagreement")
+    signals = _signals(manifold, emulator, fresh.output.disagreement is not None)
     reconstruction = fit_reconstruction(view, train.images, seed)
     none = np.zeros((0, len(signals)))
-    draft = Calibration(temperature, 0.0, COVERAGE, means, precision, none, signals, reconstruction, manifold,
-                        emulator)  # fmt: skip
+    draft = Calibration(temperature, 0.0, COVERAGE, means, precision, none, signals, reconstruction, manifold, emulator)
     probabilities = draft.probabilities(fresh.output.logits.numpy().astype(float))
     threshold = label_threshold(probabilities, fresh.labels.numpy(), COVERAGE, REPEATS)
     if shared is not None:
@@ -117,6 +111,16 @@ def calibrate(
     usual = _repeat(held_back, SIGNAL_REPEATS)
     values = observe(network, draft, usual, coverages, nuisance, seed + 13)[1]
     return replace(draft, label_threshold=threshold, held_back=values)
+
+
+def _signals(manifold: Manifold | None, emulator: Emulator | None, disagreement: bool) -> tuple[str, ...]:
+    """What is measured of an input, by what there is to measure it with."""
+    names = [*FIRST_SIGNALS, "unexplained_structure"]
+    if manifold is not None:
+        names = ["centroid_distance", "unexplained_structure", "distance_from_simulations"]
+    if emulator is not None:
+        names += OF_MATCH if len(emulator.components) > 1 else OF_MATCH[:1]
+    return (*names, "disagreement") if disagreement else tuple(names)
 
 
 def _shared_threshold(
