@@ -60,6 +60,12 @@ ForeignOption = Annotated[
     Path | None,
     typer.Option("--foreign", help="Another set, of magnets that are no candidate: `dataset build --draws foreign`."),
 ]
+EmulatorOption = Annotated[
+    bool,
+    typer.Option(
+        "--emulator/--no-emulator", help="Learn what finds each candidate's best parameters, and signals made of it."
+    ),
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Of everything random.")]
 TemperatureOption = Annotated[float, typer.Option("--temperature", help="Temperature of the sample, K.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter, meV.")]

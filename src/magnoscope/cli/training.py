@@ -29,7 +29,17 @@ from ..study import Study
 from ..trust.held_back import RANDOM_MAGNETS, calibrate, scored
 from ..trust.posterior import Posterior, check_posterior, save_posterior
 from ..trust.weights import Weights, save_weights
-from .common import DatasetArgument, ForeignOption, Json, SeedOption, StudyOption, app, print_json, writable
+from .common import (
+    DatasetArgument,
+    EmulatorOption,
+    ForeignOption,
+    Json,
+    SeedOption,
+    StudyOption,
+    app,
+    print_json,
+    writable,
+)
 from .datasets import study_of
 
 COVERAGES = 256
@@ -54,6 +64,7 @@ def train(
     dataset: DatasetArgument,
     output: Annotated[Path, typer.Option("-o", "--output", help="Weights to write, ending in .safetensors.")],
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="At most so many; else the kind's own.")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=2, help="Images a step; else the kind's own.")] = None,
     seed: SeedOption = 0,
     width: Annotated[
         int | None, typer.Option("--width", min=16, max=1024, help="Channels, a multiple of 16; else the kind's own.")
@@ -70,6 +81,7 @@ def train(
         typer.Option("--start-from", help="Weights of the same kind and width to go on from, on this set."),
     ] = None,
     foreign: ForeignOption = None,
+    emulator: EmulatorOption = True,
     study: StudyOption = None,
     as_json: Json = False,
 ) -> None:
@@ -82,7 +94,9 @@ def train(
     source, coverages = open_set(dataset), random_coverage(found, COVERAGES, seed)
     parts = _parts(source, found, shared, foreign)
     nuisance = recipe.nuisance.without(*without.split(",")) if without else recipe.nuisance
-    config = replace(recipe.config, seed=seed, epochs=epochs or recipe.config.epochs)
+    config = replace(
+        recipe.config, seed=seed, epochs=epochs or recipe.config.epochs, batch=batch or recipe.config.batch
+    )
     network = new_posterior(found, seed, width) if kind == INFERENCE else untrained(found, kind, seed, width)
     if start is not None:
         _start_from(network, start, found, kind, width)
@@ -104,7 +118,9 @@ def train(
     training.run(report)
     about = {"kind": kind, "width": width, "seed": seed, "commit": commit} | ({"start": str(start)} if start else {})
     about |= _foreign_set(foreign) | {"foreign_families": _shown(found, config.foreign, foreign)}
-    card = _finish(network, _card(training, found, dataset, parts, about), training, found, parts, coverages, output)
+    card = _finish(
+        network, _card(training, found, dataset, parts, about), training, found, parts, coverages, output, emulator
+    )
     if as_json:
         print_json(card)
     else:
@@ -215,6 +231,7 @@ def _finish(
     parts: dict[str, Any],
     coverages: torch.Tensor,
     output: Path,
+    emulator: bool,
 ) -> dict[str, Any]:
     """Calibrate what tells models apart, score, write; returns the card."""
     seed = int(card["seed"])
@@ -234,7 +251,7 @@ def _finish(
     assert isinstance(network, SpectrumNetwork)
     calibration = calibrate(
         network, parts["train"], parts["calibration"], coverages, seed, study.view, training.nuisance,
-        parts.get("shared calibration"),
+        parts.get("shared calibration"), emulator=emulator,
     )  # fmt: skip
     weights = scored(
         Weights(network, calibration, card), parts["test"], coverages, seed, parts.get("shared test"),

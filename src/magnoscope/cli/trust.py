@@ -20,7 +20,17 @@ from ..trust.held_back import foreign_report, reliability_of, report_card, score
 from ..trust.posterior import load_posterior
 from ..trust.suite import Cache, run_suite
 from ..trust.weights import Weights, load_weights, save_weights
-from .common import FIGURES, DatasetArgument, ForeignOption, Json, StudyOption, app, print_json, writable
+from .common import (
+    FIGURES,
+    DatasetArgument,
+    EmulatorOption,
+    ForeignOption,
+    Json,
+    StudyOption,
+    app,
+    print_json,
+    writable,
+)
 from .datasets import study_of
 from .training import COVERAGES
 
@@ -88,6 +98,7 @@ def calibrate(
         typer.Option("--posterior", help="What `train posterior` wrote on this set: its features are a signal, too."),
     ] = None,
     foreign: ForeignOption = None,
+    emulator: EmulatorOption = True,
     study: StudyOption = None,
     as_json: Json = False,
 ) -> None:
@@ -107,7 +118,7 @@ def calibrate(
     nuisance = loaded[0].nuisance
     calibration = calibrate_network(
         network, parts["train"], parts["calibration"], coverages, seed, found.view, nuisance, both.get("calibration"),
-        trunk,
+        trunk, emulator,
     )  # fmt: skip
     typer.echo(f"scoring on {len(parts['test'].labels)} others", err=True)
     magnets = left_out(foreign, found)

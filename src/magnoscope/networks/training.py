@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -22,6 +23,8 @@ from .base import Output, SpectrumNetwork
 from .duq import gradient_penalty
 from .foreign import make_foreign
 
+SETTLING = 16
+"""Batches of training images from which the statistics of batch normalisation are taken."""
 Watch = Callable[[torch.Tensor, torch.Tensor], None]
 """Shown measurements (n, runs, slices, x, y) and their masks."""
 
@@ -356,6 +359,26 @@ class Training:
         step.learnt()
         return step.shown
 
+    def _settle(self) -> None:
+        """Make the running statistics of batch normalisation those of the weights as they are now.
+
+        As they follow the batches they lag behind the weights: a network that tells its training batches apart can sit
+        at chance in evaluation mode for a dozen epochs.
+        """
+        layers = [m for m in self.network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        if not layers or not isinstance(self.network, SpectrumNetwork):
+            return
+        momenta = [layer.momentum for layer in layers]
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None  # the plain mean over batches
+        generator = torch.Generator().manual_seed(self.config.seed)
+        with torch.no_grad():
+            for inputs, *_ in islice(self.task.stream(self, generator), SETTLING):
+                self.network(inputs.to(device_of(self.network)))
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+
     def run(self, report: Callable[[str], None] = print) -> None:
         """Train to the end; the network then holds the weights of the best validation loss."""
         keep_memory()
@@ -370,6 +393,7 @@ class Training:
                 for group in self.optimizer.param_groups:
                     group["lr"] = self._rate((self.epoch + number / steps) / config.epochs)
                 total += self._step(number, batch)
+            self._settle()
             check = self.task.check(self)
             self.epoch += 1
             better = check["loss"] < self.best

@@ -66,6 +66,7 @@ def calibrate(
     nuisance: Nuisance | None = None,
     shared: Part | None = None,
     trunk: Trunk | None = None,
+    emulator: bool = True,
 ) -> Calibration:
     """Calibrate on held-back simulations: probabilities with the noise of a measurement, signals with that of training.
 
@@ -81,6 +82,8 @@ def calibrate(
         Held-back spectra that several models share: label sets then promise to name all of them, too.
     trunk : Trunk, optional
         Of a posterior trained on the same set: the distance from simulations takes the place of the feature distance.
+    emulator : bool
+        Whether an emulator of the training set is learnt, where there are enough spectra of each class.
     """
     nuisance = nuisance or Nuisance()
     trunk = None if trunk is None else rounded(trunk)
@@ -99,11 +102,11 @@ def calibrate(
     if trunk is not None:
         references = np.concatenate([np.concatenate(of_trunk), seen.output.features.numpy()], 1)
         manifold = Manifold(trunk, references.astype(np.float16).astype(np.float32))
-    emulator = fit_emulator(view, train, classes, seed)
-    signals = _signals(manifold, emulator, fresh.output.disagreement is not None)
+    learnt = fit_emulator(view, train, classes, seed) if emulator else None
+    signals = _signals(manifold, learnt, fresh.output.disagreement is not None)
     reconstruction = fit_reconstruction(view, train.images, seed)
     none = np.zeros((0, len(signals)))
-    draft = Calibration(temperature, 0.0, COVERAGE, means, precision, none, signals, reconstruction, manifold, emulator)
+    draft = Calibration(temperature, 0.0, COVERAGE, means, precision, none, signals, reconstruction, manifold, learnt)
     probabilities = draft.probabilities(fresh.output.logits.numpy().astype(float))
     threshold = label_threshold(probabilities, fresh.labels.numpy(), COVERAGE, REPEATS)
     if shared is not None:
