@@ -14,6 +14,7 @@ from magnoscope.networks.compact import CompactNetwork
 from magnoscope.spectrum import Spectrum
 from magnoscope.studies import parse_study
 from magnoscope.trust import emulator as module
+from magnoscope.trust.calibration import OF_MATCH
 from magnoscope.trust.emulator import Emulator, fit_emulator
 from magnoscope.trust.held_back import calibrate
 from magnoscope.trust.signals import signal_values
@@ -96,6 +97,18 @@ def test_runs_that_ask_for_different_parameters_contradict_each_other(emulated: 
     assert max(here) < 0.02 < 0.1 < min(there)
 
 
+def test_parameters_beyond_the_priors_would_do_better(emulated: Emulator):
+    rng = np.random.default_rng(8)
+    within = np.repeat(rng.uniform(0, 1, (12, 1, 2)), RUNS, 1)
+    without = within.copy()
+    without[..., 0] = 1.25
+    gained = []
+    for number, where in enumerate((within, without)):
+        measured, valid = seen(spots(where, np.ones(12, bool)), 9 + number)
+        gained.append([emulated.compare(*pair).beyond_priors for pair in zip(measured, valid, strict=True)])
+    assert max(gained[0]) < 0.03 < 0.1 < min(gained[1])
+
+
 def test_what_no_candidate_makes_is_left(emulated: Emulator):
     part = spectra(12, 5)
     own = [emulated.compare(*pair).unexplained for pair in zip(*seen(part.images, 6), strict=True)]
@@ -128,7 +141,7 @@ def test_weights_carry_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     train, held_back = spectra(420, 0), spectra(12, 1)
     everywhere = torch.ones((1, *SQUARE.shape), dtype=torch.bool)
     found = calibrate(network, train, held_back, everywhere, 0, SQUARE.view, Nuisance())
-    assert found.signals[-2:] == ("poor_match", "contradicting_runs") and found.held_back.shape[1] == 5
+    assert found.signals[-3:] == OF_MATCH and found.held_back.shape[1] == 6
     card = {"kind": "compact", "width": 16, "seed": 0, "layout_hash": SQUARE.layout_hash, "physics_hash": "x"}
     save_weights(Weights(network, found, card), tmp_path / "w.safetensors")
     again = load_weights(tmp_path / "w.safetensors", SQUARE)[0].calibration
@@ -154,7 +167,7 @@ def test_a_verdict_is_matched_where_it_points_and_one_run_contradicts_nobody(mon
     network = CompactNetwork(1, SLICES, 2, 2, width=16)
     everywhere = torch.ones((1, *ONE_RUN.shape), dtype=torch.bool)
     found = calibrate(network, train, held_back, everywhere, 0, ONE_RUN.view, Nuisance())
-    assert found.signals[-1] == "poor_match" and "contradicting_runs" not in found.signals
+    assert found.signals[-2:] == ("poor_match", "beyond_priors") and "contradicting_runs" not in found.signals
     spectrum = Spectrum(ONE_RUN, train.images[0], np.ones(ONE_RUN.shape, bool))
     verdict = classify(spectrum, Weights(network.eval(), found, {}))
     assert set(verdict.signals) == set(found.signals)

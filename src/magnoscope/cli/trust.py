@@ -10,6 +10,7 @@ from ..dataset.coverage import CoverageLaw, random_coverage
 from ..dataset.parts import Part, attributes_of, identity_of, load_part, open_set
 from ..errors import DataError, WeightsError
 from ..networks.ensemble import Ensemble
+from ..networks.files import halved
 from ..networks.kinds import sizes_of
 from ..networks.posterior import Trunk, trunk_of
 from ..plot import save_figure
@@ -102,13 +103,17 @@ def calibrate(
     study: StudyOption = None,
     as_json: Json = False,
 ) -> None:
-    """Calibrate and score trained weights anew, without training; several become one deep ensemble."""
+    """Calibrate and score trained weights anew, without training; several become one deep ensemble.
+
+    An emulator in the weights is kept.
+    """
     if output is None and len(weights) > 1:
         raise WeightsError("give the file of the ensemble with -o, ending in .safetensors")
     target = writable(output or weights[0], ".safetensors")
     found = study_of(dataset, study)
     loaded = [_trained_on(path, dataset, found)[0] for path in weights]
     network, card = (loaded[0].network, loaded[0].card) if len(loaded) == 1 else _together(loaded)
+    halved(network)
     network.eval()
     trunk = _trunk(posterior, loaded, dataset, found)
     seed, coverages = int(card["seed"]), coverages_of(found, card)
@@ -118,7 +123,7 @@ def calibrate(
     nuisance = loaded[0].nuisance
     calibration = calibrate_network(
         network, parts["train"], parts["calibration"], coverages, seed, found.view, nuisance, both.get("calibration"),
-        trunk, emulator,
+        trunk, emulator and (loaded[0].calibration.emulator or True),
     )  # fmt: skip
     typer.echo(f"scoring on {len(parts['test'].labels)} others", err=True)
     magnets = left_out(foreign, found)

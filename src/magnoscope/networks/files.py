@@ -13,8 +13,22 @@ from ..errors import WeightsError
 from ..study import Study
 
 
+def halved(network: torch.nn.Module) -> None:
+    """Round the parameters of a network to half precision, in which they are stored, so that what is kept is scored."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(parameter.half().float())
+
+
+def _smallest(tensor: torch.Tensor) -> torch.Tensor:
+    """In half precision if that loses nothing."""
+    if tensor.dtype != torch.float32 or not torch.equal(tensor.half().float(), tensor):
+        return tensor.contiguous()
+    return tensor.half().contiguous()
+
+
 def write_file(tensors: dict[str, torch.Tensor], metadata: dict[str, str], card: dict[str, Any], path: Path) -> None:
-    """Write tensors, metadata and card whole or not at all.
+    """Write tensors, metadata and card whole or not at all; numbers in half precision where that loses nothing.
 
     Raises
     ------
@@ -23,7 +37,11 @@ def write_file(tensors: dict[str, torch.Tensor], metadata: dict[str, str], card:
     """
     partial = path.with_suffix(".partial")
     try:
-        save_file(tensors, partial, metadata | {"card": json.dumps(card)})
+        save_file(
+            {name: _smallest(tensor) for name, tensor in tensors.items()},
+            partial,
+            metadata | {"card": json.dumps(card)},
+        )
         os.replace(partial, path)
         partial.write_text(json.dumps(card, indent=2) + "\n")
         os.replace(partial, path.with_suffix(".json"))

@@ -21,6 +21,7 @@ from ..dataset.parts import FOREIGN, Part
 from ..machine import keep_memory, multiplies_bfloat16
 from .base import Output, SpectrumNetwork
 from .duq import gradient_penalty
+from .files import halved
 from .foreign import make_foreign
 
 SETTLING = 16
@@ -380,7 +381,7 @@ class Training:
             layer.momentum = momentum
 
     def run(self, report: Callable[[str], None] = print) -> None:
-        """Train to the end; the network then holds the weights of the best validation loss."""
+        """Train to the end; the network then holds the weights of the best validation loss, in half precision."""
         keep_memory()
         config = self.config
         steps = math.ceil(len(self.train_part.labels) / config.batch)
@@ -414,6 +415,7 @@ class Training:
                 f"{row['seconds']:.0f} s{' *' if better else ''}"
             )
         self.network.load_state_dict(torch.load(self.folder / "best.pt", weights_only=True))
+        halved(self.network)
         self.network.eval()
 
 

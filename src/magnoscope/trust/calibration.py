@@ -25,8 +25,8 @@ from .reconstruction import Reconstruction
 
 FIRST_SIGNALS = ("feature_distance", "centroid_distance")
 """Those of weights that name none."""
-OF_MATCH = ("poor_match", "contradicting_runs")
-"""Those of an emulator; the second where there is more than one run."""
+OF_MATCH = ("poor_match", "beyond_priors", "contradicting_runs")
+"""Those of an emulator; the last where there is more than one run."""
 SIGNALS = (*FIRST_SIGNALS, "unexplained_structure", "distance_from_simulations", *OF_MATCH, "disagreement")
 """All that there are; :mod:`.signals` works them out."""
 
@@ -53,7 +53,7 @@ class Calibration:
     manifold : Manifold or None
         What "distance_from_simulations" needs.
     emulator : Emulator or None
-        What "poor_match" and "contradicting_runs" need.
+        What the signals of ``OF_MATCH`` need.
     """
 
     temperature: float

@@ -3,10 +3,10 @@
 Every tile of a spectrum (binned as in :mod:`.reconstruction`) is a combination of a few principal components of the
 training spectra's, and a small network for each candidate says how much of each there is at given parameters. With
 scale and background of every tile free, as in :mod:`.match`, a measurement is compared through its projections on the
-components alone, so that thousands of parameter sets are tried in a second. Three things come of it that no network
-asks (:class:`Comparison`): the best parameters of each candidate, how much of the measurement they leave, and whether
-every run by itself asks for the same parameters. Spectra whose runs could each be a candidate's, but not together,
-show in nothing else as well as in the last.
+components alone, so that thousands of parameter sets are tried in a second. Four things come of it that no network
+asks (:class:`Comparison`): the best parameters of each candidate, how much of the measurement they leave, whether
+every run by itself asks for the same parameters, and whether parameters beyond the priors would do better. Spectra
+whose runs could each be a candidate's, but not together, show in nothing else as well as in the third.
 """
 
 from dataclasses import dataclass
@@ -33,6 +33,8 @@ STARTS, STARTS_OF_RUN = 9, 3
 """How many of them are followed, for all runs together and for each run."""
 FIRST_STEPS, KEPT, STEPS = 4, 3, 10
 """Steps of all starts, how many are followed further, and by how many steps."""
+WIDENED = 0.5
+"""How far beyond its priors a candidate is followed, in widths."""
 DAMPING = 0.01
 """Of the first step, as a share of the bend."""
 RIDGE = 1e-4
@@ -107,11 +109,14 @@ class Fitted:
         Chi-square that the candidate explains there, beyond the mean of every tile.
     alone : (runs,)
         The same at the best parameters of each run by itself.
+    beyond : float
+        Chi-square that it would explain in all runs if its priors were wider.
     """
 
     scaled: NDArray[np.float64]
     explained: NDArray[np.float64]
     alone: NDArray[np.float64]
+    beyond: float
 
 
 @dataclass(frozen=True)
@@ -143,6 +148,12 @@ class Comparison:
         """Share of what runs explain one by one that they give away by having the parameters of one candidate."""
         alone = float(np.max([found.alone for found in self.fitted], 0).sum())
         return 1 - self._together / alone if alone > 0 else 0.0
+
+    @property
+    def beyond_priors(self) -> float:
+        """Share of what could be explained that parameters beyond the priors would explain and those within do not."""
+        beyond = max(found.beyond for found in self.fitted)
+        return max(0.0, beyond - self._together) / self.explicable if self.explicable > 0 else 0.0
 
     @property
     def unexplained(self) -> float:
@@ -234,22 +245,23 @@ class Emulator:
 
 
 def _climb(
-    candidate: Coefficients, seen: _Projected, start: torch.Tensor, steps: int
+    candidate: Coefficients, seen: _Projected, start: torch.Tensor, steps: int, widened: float = 0.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Parameters (..., n, n_free) further up by damped Gauss-Newton steps, and what they explain, (runs, n).
 
     Parameters of each run (runs, n, n_free) climb by themselves, those of all runs (n, n_free) by the sum. At an end of
-    its prior a parameter that would leave it stays.
+    its prior, widened by so many widths, a parameter that would leave it stays.
     """
-    here = start.clamp(0, 1)
+    low, high = -widened, 1 + widened
+    here = start.clamp(low, high)
     explained, force, bend = _slopes(candidate, seen, here)
     damping = torch.full(here.shape[:-1], DAMPING)
     for _ in range(steps):
-        held = ((here <= 0) & (force < 0)) | ((here >= 1) & (force > 0))
+        held = ((here <= low) & (force < 0)) | ((here >= high) & (force > 0))
         diagonal = bend.diagonal(dim1=-2, dim2=-1)
         matrix = bend + torch.diag_embed(damping[..., None] * diagonal + 1e-6 * diagonal.amax(-1, keepdim=True) + 1e-12)
         matrix = torch.where(held[..., None] | held[..., None, :], torch.eye(here.shape[-1]), matrix)
-        there = (here + torch.linalg.solve(matrix, torch.where(held, 0.0, force))).clamp(0, 1)
+        there = (here + torch.linalg.solve(matrix, torch.where(held, 0.0, force))).clamp(low, high)
         new = _slopes(candidate, seen, there)
         better = (new[0] > explained) if here.ndim == 3 else (new[0].sum(0) > explained.sum(0))
         here = torch.where(better[..., None], there, here)
@@ -298,7 +310,9 @@ def _fit(candidate: Coefficients, seen: _Projected) -> Fitted:
     own = torch.cat([own, together.expand(len(own), 1, -1)], 1)
     # a run by itself is never worse off than with the others
     alone = torch.maximum(_climb(candidate, seen, own, STEPS)[1].amax(1), found[:, best])
-    return Fitted(candidate.padded(together), found[:, best].numpy().astype(float), alone.numpy().astype(float))
+    beyond = float(_climb(candidate, seen, together[None], STEPS, WIDENED)[1].sum())
+    explained = found[:, best].numpy().astype(float)
+    return Fitted(candidate.padded(together), explained, alone.numpy().astype(float), beyond)
 
 
 def fit_emulator(view: View, train: Part, classes: int, seed: int) -> Emulator | None:

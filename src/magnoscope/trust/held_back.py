@@ -66,7 +66,7 @@ def calibrate(
     nuisance: Nuisance | None = None,
     shared: Part | None = None,
     trunk: Trunk | None = None,
-    emulator: bool = True,
+    emulator: Emulator | bool = True,
 ) -> Calibration:
     """Calibrate on held-back simulations: probabilities with the noise of a measurement, signals with that of training.
 
@@ -82,8 +82,9 @@ def calibrate(
         Held-back spectra that several models share: label sets then promise to name all of them, too.
     trunk : Trunk, optional
         Of a posterior trained on the same set: the distance from simulations takes the place of the feature distance.
-    emulator : bool
-        Whether an emulator of the training set is learnt, where there are enough spectra of each class.
+    emulator : Emulator or bool
+        That of the training set if it has been learnt before; else whether to learn one, where there are enough spectra
+        of each class.
     """
     nuisance = nuisance or Nuisance()
     trunk = None if trunk is None else rounded(trunk)
@@ -102,7 +103,7 @@ def calibrate(
     if trunk is not None:
         references = np.concatenate([np.concatenate(of_trunk), seen.output.features.numpy()], 1)
         manifold = Manifold(trunk, references.astype(np.float16).astype(np.float32))
-    learnt = fit_emulator(view, train, classes, seed) if emulator else None
+    learnt = fit_emulator(view, train, classes, seed) if emulator is True else emulator or None
     signals = _signals(manifold, learnt, fresh.output.disagreement is not None)
     reconstruction = fit_reconstruction(view, train.images, seed)
     none = np.zeros((0, len(signals)))
@@ -122,7 +123,7 @@ def _signals(manifold: Manifold | None, emulator: Emulator | None, disagreement:
     if manifold is not None:
         names = ["centroid_distance", "unexplained_structure", "distance_from_simulations"]
     if emulator is not None:
-        names += OF_MATCH if len(emulator.components) > 1 else OF_MATCH[:1]
+        names += OF_MATCH if len(emulator.components) > 1 else OF_MATCH[:-1]
     return (*names, "disagreement") if disagreement else tuple(names)
 
 

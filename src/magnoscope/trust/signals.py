@@ -58,6 +58,7 @@ def _of_spectra(
         if compared is None:
             compared = [calibration.emulator.compare(*pair) for pair in zip(measured, valid, strict=True)]
         found["poor_match"] = np.array([one.unexplained for one in compared])
+        found["beyond_priors"] = np.array([one.beyond_priors for one in compared])
         found["contradicting_runs"] = np.array([one.contradiction for one in compared])
     if calibration.manifold is not None:
         tensors = torch.as_tensor(measured, dtype=torch.float32), torch.as_tensor(np.ascontiguousarray(valid))
