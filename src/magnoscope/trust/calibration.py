@@ -5,10 +5,12 @@ the noise and nuisances of training: the distance of the features from the train
 with a common covariance; Lee et al., NeurIPS 2018), the distance from every centroid (1 - max K; the network saw
 foreign images in training and learned to be far from the centroids there), the share of the structure that no
 combination of training spectra explains, the distance from spectra of parameters nearby, what the best parameters of
-the best candidate leave, and what runs give away by having them in common (none of which asks the network), and in an
-ensemble how much its members disagree. The product of their p-values (R. A. Fisher, 1925), itself
-ranked among the held-back simulations' because signals are not independent, is one calibrated p-value for "like the
-training data".
+the best candidate leave, what runs give away by having them in common, and what parameters beyond the priors would
+explain (none of which asks the network), and in an ensemble how much its members disagree. The harmonic mean of their
+p-values (D. J. Wilson, PNAS 116, 1195 (2019)), itself ranked among the held-back simulations' because signals are not
+independent, is one calibrated p-value for "like the training data". It is led by the signals that have least doubt, and
+a signal beyond nearly all held-back simulations counts by how far it is beyond them: in a product of ranks four signals
+without an opinion outvote one without a doubt.
 """
 
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ OF_MATCH = ("poor_match", "beyond_priors", "contradicting_runs")
 """Those of an emulator; the last where there is more than one run."""
 SIGNALS = (*FIRST_SIGNALS, "unexplained_structure", "distance_from_simulations", *OF_MATCH, "disagreement")
 """All that there are; :mod:`.signals` works them out."""
+TAIL = 0.05
+"""Share of held-back simulations in the tail of a signal."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ class Calibration:
     def p_values(self, signals: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The p-value of each signal, (n, n_signals), and the calibrated one of all together, (n,)."""
         single = _ranks(signals, self.held_back)
-        together, among = (np.log(p).sum(1) for p in (single, _ranks(self.held_back, self.held_back)))
+        together, among = (_harmonic(_log_p(s, self.held_back)) for s in (signals, self.held_back))
         combined = (1 + np.searchsorted(np.sort(among), together, side="right")) / (1 + len(among))
         return single, combined
 
@@ -102,6 +106,28 @@ def _ranks(signals: NDArray[np.float64], held_back: NDArray[np.float64]) -> NDAr
         ordered = np.sort(held_back[:, column])
         out[:, column] = (1 + n - np.searchsorted(ordered, signals[:, column], side="left")) / (n + 1)
     return out
+
+
+def _log_p(signals: NDArray[np.float64], held_back: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithm of the p-value of each signal, (n, n_signals), the last twentieth of held-back ones as an exponential.
+
+    Excesses over a high quantile fall off like that or faster in any distribution whose tail is no power law (J.
+    Pickands, Ann. Stat. 3, 119 (1975)); where it is one, the rank of the product among the held-back simulations',
+    worked out alike, still is a p-value.
+    """
+    out = np.log(_ranks(signals, held_back))
+    for column in range(signals.shape[1]):
+        start = np.quantile(held_back[:, column], 1 - TAIL)
+        excess = held_back[:, column][held_back[:, column] > start] - start
+        if len(excess) and excess.mean() > 0:
+            beyond = signals[:, column] > start
+            out[beyond, column] = np.log(TAIL) - (signals[beyond, column] - start) / excess.mean()
+    return out
+
+
+def _harmonic(log_p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithm of the harmonic mean over the signals, (n,)."""
+    return np.log(log_p.shape[1]) - scipy.special.logsumexp(-log_p, axis=1)
 
 
 def mahalanobis(
