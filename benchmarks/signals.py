@@ -1,14 +1,19 @@
-"""How well each signal, and two ways to combine them, tell foreign inputs of the families that settings are chosen on.
+"""How well signals, and three ways to combine them, tell foreign inputs of the families that settings are chosen on.
 
 usage: python benchmarks/signals.py WEIGHTS SET [--foreign FOREIGN] [--images 80]
 
 The families are those shown in training and those in the card of weights, none of `magnoscope trust --suite`. Foreign
 images are made of the calibration part and put through a measurement's noise. Printed is the area under the ROC curve
-against the calibration part itself, for each signal of the weights, and for the smallest of their p-values and their
-product, both with p-values from one half of the calibration part against the other half.
+against the calibration part itself, for each signal of the weights, and for the smallest of their p-values, their
+product and their harmonic mean (with the tails of :mod:`magnoscope.trust.calibration`), with p-values from one half of
+the calibration part against the other half.
+
+What asks for parameters beyond the priors is tried on priors narrowed to their middle: spectra of the calibration part
+with parameters outside against spectra of the training part with all of them inside.
 """
 
 import argparse
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,14 +27,44 @@ from magnoscope.dataset.parts import Part, load_part, open_set
 from magnoscope.machine import keep_memory
 from magnoscope.networks.foreign import families_of, make_foreign, slice_energies
 from magnoscope.studies import load_study
+from magnoscope.trust.calibration import OF_MATCH
+from magnoscope.trust.emulator import Coefficients, Emulator
 from magnoscope.trust.held_back import UNSEEN, chosen
 from magnoscope.trust.signals import observe
 from magnoscope.trust.weights import load_weights
+
+MIDDLE = 0.7
+"""Share of the priors that the calibration part is taken to be drawn beyond."""
 
 
 def area(own: NDArray, foreign: NDArray) -> float:
     """Area under the ROC curve of a signal that is large for foreign inputs."""
     return float(stats.mannwhitneyu(foreign, own).statistic / (len(own) * len(foreign)))
+
+
+def narrowed(emulator: Emulator, share: float) -> Emulator:
+    """The same emulator for priors that are the middle share of its own."""
+
+    def narrow(candidate: Coefficients) -> Coefficients:
+        found = deepcopy(candidate)
+        found.hidden[0].weight.mul_(share)  # it sees 2 x - 1
+        found.library.copy_(((candidate.library - 0.5) / share + 0.5).clamp(0, 1))
+        return found
+
+    return replace(emulator, candidates=tuple(narrow(candidate) for candidate in emulator.candidates))
+
+
+def inside(part: Part, emulator: Emulator, share: float) -> NDArray[np.bool_]:
+    """Which spectra have all parameters in the middle share of their priors."""
+    free = np.array([candidate.free.numpy() for candidate in emulator.candidates])[part.labels]
+    apart = np.abs(part.parameters[:, : free.shape[1]] - 0.5) > share / 2
+    return ~(apart & free).any(1)
+
+
+def taken(part: Part, which: NDArray[np.bool_]) -> Part:
+    """Some of the spectra of a part."""
+    images, labels, parameters = part.images[which], part.labels[which], part.parameters[which]
+    return replace(part, images=images, labels=labels, parameters=parameters, targets=None)
 
 
 def main() -> None:
@@ -64,17 +99,31 @@ def main() -> None:
     usual = look(own, 1)
     ranked, other = replace(weights.calibration, held_back=usual[::2]), usual[1::2]
 
-    def combined(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        single = np.log(ranked.p_values(values)[0])
-        return -single.min(1), -single.sum(1)
+    def combined(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+        single, together = ranked.p_values(values)
+        return -np.log(single).min(1), -np.log(single).sum(1), -together
 
-    names = [*weights.calibration.signals, "smallest p", "product of p"]
+    names = [*weights.calibration.signals, "smallest p", "product of p", "harmonic mean"]
     print(f"{'':>28}" + "".join(f"  {name:>26}" for name in names))
     for seed, (name, part) in enumerate(families.items(), 2):
         found = look(part, seed)
         areas = [area(usual[:, i], found[:, i]) for i in range(found.shape[1])]
         areas += [area(*pair) for pair in zip(combined(other), combined(found), strict=True)]
         print(f"{name:>28}" + "".join(f"  {value:26.3f}" for value in areas), flush=True)
+    emulator = weights.calibration.emulator
+    if emulator is not None:
+        narrow = replace(weights, calibration=replace(weights.calibration, emulator=narrowed(emulator, MIDDLE)))
+        train = load_part(open_set(arguments.dataset), study, "train")
+        within = chosen(taken(train, inside(train, emulator, MIDDLE)), arguments.images)
+        beyond = chosen(taken(own, ~inside(own, emulator, MIDDLE)), arguments.images)
+        found = [
+            observe(w.network, w.calibration, p, coverages, noise, 99)[1]
+            for w, p in ((narrow, within), (narrow, beyond))
+        ]
+        print(f"\npriors narrowed to their middle {MIDDLE:.0%}, {len(within.labels)} inside, {len(beyond.labels)} not:")
+        for i, name in enumerate(weights.calibration.signals):
+            if name in OF_MATCH:
+                print(f"{name:>28}  {area(found[0][:, i], found[1][:, i]):26.3f}")
 
 
 if __name__ == "__main__":
