@@ -14,6 +14,13 @@ from .trust.weights import Weights, load_weights, shipped_weights
 
 LEAST_P = 0.01
 """Below this p-value an input counts as out of distribution."""
+MEANING = {
+    "unexplained_structure": "it shows structure that no simulation has, such as background or phonons",
+    "poor_match": "no parameters of any model describe it as they describe simulations",
+    "beyond_priors": "parameters beyond the priors would describe it better, so widen them and train again",
+    "contradicting_runs": "its runs ask for different parameters, so look at their order and energies",
+}
+"""What a signal that raised doubt says of a spectrum, where more can be said than that it looks unusual."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,8 @@ class Verdict:
     nearest : str
         The model of the largest score, whatever that is worth.
     label_set : tuple of str
-        Models that cannot be told apart at the promised coverage (split conformal); never without ``nearest``.
+        Models that cannot be told apart at the promised coverage (split conformal); never without ``nearest``, nor
+        without ``better_match``.
     scores, probabilities : dict
         DUQ's K, and the calibrated softmax.
     in_distribution : bool
@@ -37,6 +45,9 @@ class Verdict:
         Value and p-value of each signal behind it.
     matches : dict
         The best simulated match of each model.
+    better_match : str or None
+        A model whose best match describes the spectrum better than that of ``nearest``: the simulator contradicts the
+        network. None also where weights have no emulator, for matches are then where the network's estimates point.
     """
 
     spectrum: Spectrum
@@ -50,16 +61,25 @@ class Verdict:
     signals: dict[str, dict[str, float]]
     matches: dict[str, BestMatch]
     warning: str | None
+    better_match: str | None = None
 
     @property
     def sentence(self) -> str:
         """The verdict in words."""
         if not self.in_distribution:
             worst = min(self.signals, key=lambda name: self.signals[name]["p_value"])
+            meaning = f"; {MEANING[worst]}" if worst in MEANING else ""
             return (
                 f"This spectrum is unlike the training simulations (p = {self.p_value:.3g}, raised by the "
-                f"{worst.replace('_', ' ')}): no model is named; the nearest would be {self.nearest}. Check the "
-                "study's axes, energies and mask, or none of the models is right."
+                f"{worst.replace('_', ' ')}{meaning}): no model is named; the nearest would be {self.nearest}. Check "
+                "the study's axes, energies and mask, or none of the models is right."
+            )
+        if self.better_match is not None:
+            here, there = (self.matches[name].match.chi_square for name in (self.nearest, self.better_match))
+            return (
+                f"The network takes this spectrum for {self.nearest}'s (K = {self.scores[self.nearest]:.3f}), but the "
+                f"best match of {self.better_match} describes it better (chi-square {there:.3f} against {here:.3f}): "
+                "neither is to be trusted alone; fit both with `magnoscope compare`."
             )
         if len(self.label_set) > 1:
             return (
@@ -86,6 +106,7 @@ class Verdict:
                 name: {"chi_square": m.match.chi_square, "unexplained": m.match.unexplained, "parameters": m.parameters}
                 for name, m in self.matches.items()
             },
+            "better_match": self.better_match,
             "study": self.spectrum.study.name,
             "message": self.sentence,
             "warning": self.warning,
@@ -132,7 +153,11 @@ def classify(
     p_value = float(combined)
     nearest = study.classes[int(k.argmax())]
     inside = p_value >= LEAST_P
+    best = min(matches, key=lambda name: matches[name].match.chi_square)
+    better = best if compared is not None and best != nearest else None
     named = calibration.label_sets(probabilities[None], k[None])[0]
+    if better is not None:
+        named[study.classes.index(better)] = True
     return Verdict(
         spectrum=spectrum,
         label=nearest if inside else None,
@@ -148,4 +173,5 @@ def classify(
         },
         matches=matches,
         warning=warning,
+        better_match=better,
     )

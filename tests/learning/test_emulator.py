@@ -177,3 +177,32 @@ def test_a_verdict_is_matched_where_it_points_and_one_run_contradicts_nobody(mon
         low, high = ONE_RUN.model(name).prior.T
         pointed = low + fitted.scaled[: len(low)] * (high - low)
         np.testing.assert_allclose(list(best.parameters.values()), pointed, rtol=1e-6)
+
+
+def test_a_match_that_contradicts_the_network_is_said_and_joins_the_label_set(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "EPOCHS", 2)
+    torch.manual_seed(0)
+    train, held_back = (replace(p, images=p.images[:, :1]) for p in (spectra(420, 0), spectra(12, 1)))
+    network = CompactNetwork(1, SLICES, 2, 2, width=16)
+    everywhere = torch.ones((1, *ONE_RUN.shape), dtype=torch.bool)
+    calibration = calibrate(network, train, held_back, everywhere, 0, ONE_RUN.view, Nuisance())
+    weights = Weights(network.eval(), replace(calibration, temperature=1.0, label_threshold=0.1), {})
+    spectrum = Spectrum(ONE_RUN, train.images[0], np.ones(ONE_RUN.shape, bool))
+    with torch.no_grad():
+        output = network(network.prepare(torch.as_tensor(spectrum.signal)[None].float(), everywhere))
+    found = []
+    # whichever model's match is the better one, the network is made to name each in turn
+    for preferred in torch.eye(2):
+        said = replace(output, scores=0.9 * preferred[None], logits=50 * preferred[None])
+        monkeypatch.setattr("magnoscope.verdict.run_network", lambda *_, said=said: said)
+        found.append(classify(spectrum, weights))
+    chi_square = {name: match.match.chi_square for name, match in found[0].matches.items()}
+    best = min(chi_square, key=chi_square.__getitem__)
+    agreed, contradicted = sorted(found, key=lambda verdict: verdict.nearest != best)
+    assert agreed.better_match is None and agreed.label_set == (best,)
+    assert contradicted.better_match == best and set(contradicted.label_set) == set(chi_square)
+    said = replace(contradicted, in_distribution=True).sentence
+    assert f"the best match of {best} describes it better" in said and "compare" in said
+    assert contradicted.as_dict()["better_match"] == best
+    beyond = replace(agreed, in_distribution=False, signals={"beyond_priors": {"value": 1.0, "p_value": 1e-3}})
+    assert "beyond the priors would describe it better" in beyond.sentence
