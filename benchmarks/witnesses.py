@@ -2,9 +2,10 @@
 
 usage: python benchmarks/witnesses.py WEIGHTS SET [--images 100] [--beyond beyond-montecarlo.npy]
 
-Spectra of the test part, chosen at random, with a measurement's noise. With --beyond, spectra whose parameters lie beyond the
-priors, from the folder of `magnoscope trust --suite --cache`, where models alternate. Of those in distribution: how
-many are named wrongly, of how many of these that is said, and how often a wrong model stands alone in the label set.
+Spectra of the test part, chosen at random, with a measurement's noise. With --beyond, spectra whose parameters lie
+beyond the priors, from the folder of `magnoscope trust --suite --cache`, where models alternate. Of those in
+distribution: how many are named wrongly, of how many of these that is said, and how often a wrong model stands alone in
+the label set.
 """
 
 import argparse
