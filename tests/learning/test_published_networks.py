@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors
 import torch
 
 from magnoscope.dataset.noise import CLEAN
 from magnoscope.dataset.parts import Part
 from magnoscope.errors import StudyError, WeightsError
 from magnoscope.networks.base import Sizes
+from magnoscope.networks.files import write_file
 from magnoscope.networks.kinds import KINDS, kind_of
 from magnoscope.networks.published import PublishedDUQ, PublishedNetwork, flat_image
 from magnoscope.networks.training import Training, evaluate
@@ -121,3 +123,27 @@ def test_every_kind_learns_and_goes_on_where_it_stopped(name: str, tmp_path: Pat
     one, two = (evaluate(t.network, test, coverage, CLEAN, 5) for t in (whole, again))
     assert torch.allclose(one.output.scores, two.output.scores, atol=1e-6)
     assert one.accuracy > 0.9
+
+
+def test_running_statistics_are_of_the_weights_as_they_are_and_weights_are_stored_as_scored(tmp_path: Path):
+    kind, coverage = KINDS["pooled"], torch.ones(1, *SMALL.shape, dtype=torch.bool)
+    config = replace(kind.config, epochs=2, batch=16, reduced_precision=False)
+    network = kind.build(SMALL, 16)
+    Training(network, ridges(96, 0), ridges(33, 1), coverage, config, tmp_path, CLEAN).run(lambda line: None)
+    assert not network.training
+    layer = next(m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    assert layer.momentum == 0.1
+    seen: list[torch.Tensor] = []
+    layer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    evaluate(network, ridges(96, 0), coverage, CLEAN, 0)
+    filters = torch.cat(seen).transpose(0, 1).flatten(1)
+    # batches of one epoch in another order, and weights rounded since
+    torch.testing.assert_close(layer.running_mean, filters.mean(1), rtol=2e-2, atol=1e-3)
+    torch.testing.assert_close(layer.running_var, filters.var(1), rtol=5e-2, atol=1e-3)
+    assert all(torch.equal(p, p.half().float()) for p in network.parameters())
+    write_file(network.state_dict(), {}, {"kind": "pooled"}, tmp_path / "w.safetensors")
+    with safetensors.safe_open(str(tmp_path / "w.safetensors"), "pt") as file:
+        stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    assert stored["head.weight"].dtype == torch.float16
+    for key, value in network.state_dict().items():
+        assert torch.equal(stored[key].to(value.dtype), value)
