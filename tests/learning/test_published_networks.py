@@ -119,6 +119,8 @@ def test_every_kind_learns_and_goes_on_where_it_stopped(name: str, tmp_path: Pat
     assert again.resume()
     assert again.epoch == 3
     again.run(lambda line: None)
+    # fewer epochs end a training whose learning rate does not depend on their number
+    assert training(tmp_path / "broken", 4).resume() == (not kind.config.annealed)
     test = ridges(60, 2)
     one, two = (evaluate(t.network, test, coverage, CLEAN, 5) for t in (whole, again))
     assert torch.allclose(one.output.scores, two.output.scores, atol=1e-6)

@@ -313,11 +313,17 @@ class Training:
         return self.folder / "checkpoint.pt"
 
     def resume(self) -> bool:
-        """Go on from the checkpoint if there is one for the same settings."""
+        """Go on from the checkpoint if there is one for the same settings.
+
+        Where the learning rate does not depend on it, another number of epochs makes a training longer or ends it.
+        """
         if not self.checkpoint.exists():
             return False
         state = torch.load(self.checkpoint, weights_only=True)
-        if state["config"] != asdict(self.config):
+        now = asdict(self.config)
+        if not self.config.annealed:
+            state["config"]["epochs"] = now["epochs"]
+        if state["config"] != now:
             return False
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
