@@ -70,8 +70,9 @@ class ClippedLikelihood(TileLikelihood):
                 break
         seen = self._seen(fit, level)
         square = level[:, None]
-        pixel = -0.5 * valid * (np.log(np.maximum(square, 1e-300)) + seen.weight * seen.residual**2 / square)
-        pixel[clipped] = seen.weight[clipped] * seen.log_chance
+        noise = np.log(np.maximum(square * (1.0 if self.uneven is None else self.uneven), 1e-300))
+        pixel = -0.5 * valid * (noise + seen.weight * seen.residual**2 / square)
+        pixel[clipped] = seen.kept[clipped] * seen.log_chance
         return Profile(
             scale=scale,
             background=(valid * (fit - scale[:, None] * model)).sum(1) / valid.sum(1),
@@ -115,25 +116,33 @@ class ClippedLikelihood(TileLikelihood):
     def _seen(self, fit: NDArray[np.float64], level: NDArray[np.float64]) -> "_Seen":
         """What pixels say of a fit (n_tiles, n_pixels), given the mean square of the noise of each tile."""
         valid, at = self.valid.reshape(self.measured.shape), self._clipped
-        sigma = np.sqrt(np.maximum(level, 1e-300))
-        own = sigma[at[0]]
+        variance = np.maximum(level, 1e-300)[:, None] * (np.ones_like(valid) if self.uneven is None else self.uneven)
+        sigma = np.sqrt(variance)
+        own = sigma[at]
         above = -fit[at] / own
         log_chance = log_ndtr(above)
         mills = np.exp(-0.5 * above**2 - 0.5 * np.log(2 * np.pi) - log_chance)
         residual = valid * (self.measured - fit)
         residual[at] = -own * mills
-        size = np.abs(residual) / sigma[:, None]
-        weight = valid * (HUBER / np.maximum(size, HUBER))
+        kept = valid * (HUBER / np.maximum(np.abs(residual) / sigma, HUBER))
+        weight = kept * self.certain
         slope = mills * (above + mills)
         bend, cross = weight.copy(), weight * residual
         bend[at] *= np.clip(slope, LEAST, 1.0)
         cross[at] = weight[at] * 0.5 * own * (slope * above - mills)
         # by pixel, what is wanted of the noise and how much that bends
-        force = 0.5 * valid * (weight * (residual / sigma[:, None]) ** 2 - 1)
+        force = 0.5 * valid * (kept * residual**2 / variance - 1)
         noise_bend = force + 0.5 * valid
-        force[at] = -0.5 * weight[at] * above * mills
-        noise_bend[at] = weight[at] * np.clip(0.25 * mills * above * ((above + mills) * above - 1), 0.0, 0.5)
-        return _Seen(log_chance, residual, weight, bend, cross, force.sum(1), noise_bend.sum(1))
+        force[at] = -0.5 * kept[at] * above * mills
+        noise_bend[at] = kept[at] * np.clip(0.25 * mills * above * ((above + mills) * above - 1), 0.0, 0.5)
+        return _Seen(log_chance, residual, kept, weight, bend, cross, force.sum(1), noise_bend.sum(1))
+
+    def excess(self, profile: Profile, model: NDArray[np.float64]) -> NDArray[np.float64]:
+        """As its base; of a clipped pixel what is to be expected of it."""
+        found, at = super().excess(profile, model), self._clipped
+        fit = (profile.scale[:, None] * model + profile.background[:, None])[at]
+        found[at] = -profile.weight[at] * fit * profile.residual[at] / profile.mean_square[at[0]]
+        return found
 
     def pixel_log_likelihood(self, profile: Profile) -> NDArray[np.float64]:
         """Log-likelihood of each pixel, the noise of each tile given, (n_tiles, n_pixels)."""
@@ -163,6 +172,8 @@ class _Seen:
         Log of the chance that a clipped pixel was not above zero.
     residual, weight, bend : (n_tiles, n_pixels)
         As in :class:`Profile`.
+    kept : (n_tiles, n_pixels)
+        Weight without the noise of each pixel: below 1 where the residual is an outlier.
     cross : (n_tiles, n_pixels)
         How the log-likelihood bends by fit and log of the noise's mean square together, times that mean square.
     noise_force, noise_bend : (n_tiles,)
@@ -171,6 +182,7 @@ class _Seen:
 
     log_chance: NDArray[np.float64]
     residual: NDArray[np.float64]
+    kept: NDArray[np.float64]
     weight: NDArray[np.float64]
     bend: NDArray[np.float64]
     cross: NDArray[np.float64]

@@ -42,6 +42,8 @@ class Point:
     model : (n_tiles, n_pixels)
         As it is compared.
     profile : Profile
+    prior : float
+        Log-density of these errors, up to a constant.
     """
 
     values: NDArray[np.float64]
@@ -49,11 +51,12 @@ class Point:
     signal: NDArray[np.float64]
     model: NDArray[np.float64]
     profile: Profile
+    prior: float = 0.0
 
     @property
     def total(self) -> float:
-        """Log-likelihood of all tiles, less what the priors of the errors take off."""
-        return self.profile.total - 0.5 * float(self.sizes @ self.sizes)
+        """Log-likelihood of all tiles, and the log-density of the errors."""
+        return self.profile.total + self.prior
 
     @property
     def unknowns(self) -> NDArray[np.float64]:
@@ -72,7 +75,7 @@ class Curvature:
         deviations.
     information : (n_blocks, n_unknowns, n_unknowns)
     prior_gradient, prior_information : (n_unknowns,)
-        Of the errors' normal priors; zero for parameters.
+        Of the errors' priors; zero for parameters.
     """
 
     gradient: NDArray[np.float64]
@@ -116,8 +119,7 @@ class Target:
     def look(self, unknowns: NDArray[np.float64]) -> Point | None:
         """The spectrum from a parameter set, and errors or none; None where the magnetic structure is not stable."""
         values, given = unknowns[: len(self.prior)], unknowns[len(self.prior) :]
-        sizes = np.zeros(len(self.bounds) - len(self.prior))
-        sizes[: len(given)] = given
+        sizes = given if len(given) or self.response is None else self.response.usual
         try:
             return self.seen(values, sizes, self.simulate(values, sizes))
         except InstabilityError:
@@ -126,7 +128,13 @@ class Target:
     def seen(self, values: NDArray[np.float64], sizes: NDArray[np.float64], signal: NDArray[np.float64]) -> Point:
         """The spectrum from a parameter set that is simulated already."""
         model = self.likelihood.simulated(signal)
-        return Point(values, sizes, signal, model, self.likelihood.profile(model))
+        return Point(values, sizes, signal, model, self.likelihood.profile(model), self.prior_of(sizes)[0])
+
+    def prior_of(self, sizes: NDArray[np.float64]) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        """Log-density of errors of the instrument, its slope, and how much that bends."""
+        if self.response is None:
+            return 0.0, np.zeros(len(sizes)), np.ones(len(sizes))
+        return self.response.prior(sizes)
 
     def _change(self, point: Point, number: int) -> NDArray[np.float64]:
         """Derivative of the model by one parameter in units of its prior's width; none without a stable neighbour."""
@@ -159,12 +167,8 @@ class Target:
         level = (likelihood.share / profile.mean_square)[:, None]
         information = likelihood.products_by_block(jacobian, (level * profile.information)[:, None] * jacobian)
         own = np.zeros(len(self.prior))
-        return Curvature(
-            gradient,
-            information,
-            np.concatenate([own, -point.sizes]),
-            np.concatenate([own, np.ones(len(point.sizes))]),
-        )
+        _, slope, bend = self.prior_of(point.sizes)
+        return Curvature(gradient, information, np.concatenate([own, slope]), np.concatenate([own, bend]))
 
     def descend(self, start: Point, steps: int, known: Curvature | None = None) -> Point:
         """Go uphill in likelihood from a point, of which the curvature may be known, by at most so many steps."""

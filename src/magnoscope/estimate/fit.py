@@ -24,7 +24,7 @@ from .clipped import likelihood_of
 from .crew import ALONE, Crew
 from .descent import Curvature, Point, Simulate, Target
 from .halves import halves_of
-from .instrument_errors import Simulators, Spectra, response
+from .instrument_errors import Simulators, Spectra, errors_of, response, usual_sizes
 from .likelihood import TileLikelihood
 from .result import Fit, covariances, result_of, with_sample
 from .sampling import Proposal, Sample, sample
@@ -251,7 +251,8 @@ def _refit(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Values and errors of the parameters with a half of the data, from the fit to all of them."""
     own = replace(target, likelihood=type(target.likelihood).of(half), simulate=simulate)
-    best = own.descend(own.seen(end.values, end.sizes, end.signal), OF_HALF)
+    own, best = _counting(own, own.seen(end.values, end.sizes, end.signal))
+    best = own.descend(best, OF_HALF)
     whole = covariances(own.curvature(best))[1]
     return best.values, (np.sqrt(np.diag(whole)) * own.units)[: len(own.prior)]
 
@@ -284,7 +285,7 @@ def _stated(
 ) -> tuple[Target, Point]:
     """What is fitted with the instrument as the study states it, and the best point so far by default simulations."""
     target = Target(likelihood, _stated_spectra(simulators.fine, model), simulators.study.model(model).prior, crew=crew)
-    return target, target.look(best.values) or best
+    return _counting(target, target.look(best.values) or best)
 
 
 def _with_errors(
@@ -307,17 +308,25 @@ def _with_errors(
     fine = _Counted(Spectra(study, model, simulators.about), model)
     target = Target(likelihood, fine, study.model(model).prior, None, crew)
     best = start
+    sizes = usual_sizes(errors_of(study)[0])
     for number in range(MOST_CENTRES):
         first = number == 0
-        found, spent = response(simulators, model, best.values, best.sizes, FIRST_STEP if first else NEXT_STEP, crew)
+        found, spent = response(simulators, model, best.values, sizes, FIRST_STEP if first else NEXT_STEP, crew)
         used += spent
         target = replace(target, response=found)
-        here = target.look(best.unknowns) or best
+        target, here = _counting(target, target.look(best.unknowns) or target.seen(best.values, sizes, best.signal))
         best = replace(target, simulate=_Near(close, here)).descend(here, LONG)
         report(f"{model}: log-likelihood {best.total:.1f} with errors of the instrument")
+        sizes = best.sizes
         if not first and best.total - here.total < SETTLED:
             break
-    return target, target.look(best.unknowns) or best, close, used
+    return *_counting(target, target.look(best.unknowns) or best), close, used
+
+
+def _counting(target: Target, point: Point) -> tuple[Target, Point]:
+    """The same with the noise of counts about a point."""
+    target = replace(target, likelihood=target.likelihood.counting(point.model))
+    return target, target.seen(point.values, point.sizes, point.signal)
 
 
 def _finish(target: Target, best: Point) -> tuple[Point, Curvature]:

@@ -1,21 +1,23 @@
 """How likely a spectrum is under a simulation, with scale, background and noise of each tile left free.
 
 In each tile the measurement is ``scale * simulation + background`` with a scale that is not negative and noise of an
-unknown size, all three profiled. Scales of a run's tiles scatter about one of its own (a normal prior, :data:`ENVELOPE`
-wide): absorption, damping and the rest of what changes intensity from tile to tile are then no matter of the model,
-nor is a constant background, and what is left decides by shape. A tile in which a simulation has next to nothing stays
+unknown size, all three profiled. Scales of a run's tiles scatter (a normal prior, :data:`ENVELOPE` wide) about an
+envelope of its own, which falls over the run by an amount that is profiled too (:data:`FALL`): absorption, damping and the
+rest of what changes intensity from tile to tile are then no matter of the model, nor is a constant background, and what
+is left decides by shape. A tile in which a simulation has next to nothing stays
 next to nothing: with a scale that is quite free its faintest tail would be made to look like the measurement.
 Residuals beyond a few standard deviations count linearly (Huber), so that a hot pixel does not.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..dataset.noise import Nuisance
 from ..errors import SpectrumError
 from ..spectrum import Spectrum
 from ..trust.match import FEWEST, tile_noise
@@ -28,8 +30,18 @@ FEWEST_BLOCKS = 24
 """Where there are fewer tiles, each is cut into patches, so that there are so many blocks that may disagree."""
 ROUNDS = 4
 """Passes of reweighting in the fit of scale and background."""
+USUAL_GROWTH, GROWTH_SPREAD = 1.0, 1.0
+"""Growth of a noise's variance with the signal over its run's mean as in :mod:`magnoscope.dataset.noise`, and how far
+(standard deviation) it may be off where few pixels say what it is."""
+GROWTH_ROUNDS, MOST_GROWTH = 6, 4.0
+"""Steps in which it is found, and by what factor it may change in one."""
 ENVELOPE = 0.3
-"""Standard deviation of the scales of a run's tiles about the run's, as a share of it."""
+"""Standard deviation of the scales of a run's tiles about the run's envelope, as a share of it."""
+FALL = (float(np.mean(Nuisance().envelope)), float(np.ptp(Nuisance().envelope) / np.sqrt(12)))
+"""Mean and standard deviation of the fall of a run's envelope, exp(-fall * t), t from 0 to 1 over its tiles: those of
+what networks are trained on (k_f / k_i, absorption, damping)."""
+PULL_ROUNDS = 4
+"""Steps in which scale and fall of an envelope are found."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +50,14 @@ class Pull:
 
     Attributes
     ----------
-    centre : scale of the run
+    centre : envelope of the run
     strength : of the pull towards it, beside ``sum(weight * model**2)``
+    cost : what the prior of the envelope's fall takes off the log-likelihood
     """
 
     centre: NDArray[np.float64]
     strength: NDArray[np.float64]
+    cost: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -136,11 +150,15 @@ class TileLikelihood:
     blur : float
         Standard deviation (pixels) by which measurement and simulations are smoothed before they are compared: the
         valley that a search must find is as much wider.
+    uneven : (n_tiles, n_pixels) or None
+        Variance of the noise of each pixel over the (geometric) mean of its tile, where it is not the same in all of it:
+        :meth:`counting` finds it.
     """
 
     spectrum: Spectrum
     tiles: NDArray[np.int64]
     blur: float = 0.0
+    uneven: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, spectrum: Spectrum, blur: float = 0.0) -> "TileLikelihood":
@@ -168,6 +186,12 @@ class TileLikelihood:
     def valid(self) -> NDArray[np.float64]:
         """1 where there is a detector, (n_tiles, x, y)."""
         return self._tiles(self.spectrum.valid).astype(float)
+
+    @cached_property
+    def certain(self) -> NDArray[np.float64]:
+        """Weight of each pixel by its own noise: 0 where not valid, 1 elsewhere if noise is even; (n_tiles, n_pixels)."""
+        valid = self.valid.reshape(self.measured.shape)
+        return valid if self.uneven is None else valid / self.uneven
 
     @cached_property
     def pixels(self) -> NDArray[np.float64]:
@@ -206,6 +230,12 @@ class TileLikelihood:
         runs = self.tiles // shape[1]
         return (runs == np.arange(shape[0])[:, None]).astype(float)
 
+    @cached_property
+    def position(self) -> NDArray[np.float64]:
+        """Where a tile is in its run, 0 to 1, (n_tiles,)."""
+        number = self.spectrum.study.view.as_tiles(self.spectrum.valid).shape[1]
+        return (self.tiles % number) / max(number - 1, 1)
+
     def pull(
         self,
         model: NDArray[np.float64],
@@ -213,24 +243,34 @@ class TileLikelihood:
         weight: NDArray[np.float64],
         level: NDArray[np.float64],
     ) -> Pull:
-        """Scale of each run, and how its prior pulls those of its tiles, whose noise has a mean square ``level``.
+        """Envelope of each run, and how its prior pulls the scales of its tiles, whose noise has a mean square ``level``.
 
-        The scale of a run is the mean of its tiles', each with its own variance and that of the prior.
+        The envelope is a scale of the run that falls exponentially over its tiles, by least squares of their scales,
+        each with its own variance and that of the prior, and with the prior of the fall.
         """
         *_, along, square = _centred(model, measured, weight)
         along, square = (a * self.share / level for a in (along, square))
-        shared = np.ones_like(level)
-        for _ in range(3):
-            sums = [self.of_run @ (a * shared) for a in (along, square)]
-            centre = self.of_run.T @ np.maximum(sums[0] / np.maximum(sums[1], 1e-300), 0.0)
+        usual, spread = FALL
+        shared, fall = np.ones_like(level), np.full(len(self.of_run), usual)
+        for _ in range(PULL_ROUNDS):
+            shape = np.exp(-self.position * (self.of_run.T @ fall))
+            weights = square * shared * shape**2
+            total = np.maximum(self.of_run @ weights, 1e-300)
+            of_run = np.maximum(self.of_run @ (along * shared * shape) / total, 0.0)
+            centre = shape * (self.of_run.T @ of_run)
+            later = self.position - self.of_run.T @ (self.of_run @ (weights * self.position) / total)
+            force = -(self.of_run @ (shared * (along - square * centre) * centre * later)) + (usual - fall) / spread**2
+            bend = self.of_run @ (square * shared * centre**2 * later**2) + 1 / spread**2
+            fall = fall + np.clip(force / bend, -1.0, 1.0)
             shared = 1 / (1 + square * (ENVELOPE * centre) ** 2)
         # a run of which nothing is to be seen has no scale that could pull
         strength = level / (self.share * np.maximum(ENVELOPE * centre, 1e-150) ** 2)
-        return Pull(centre, np.where(centre > 0, strength, 0.0))
+        cost = 0.5 * ((fall - usual) / spread) ** 2 / np.maximum(self.of_run.sum(1), 1)
+        return Pull(centre, np.where(centre > 0, strength, 0.0), self.of_run.T @ cost)
 
     def penalty(self, scale: NDArray[np.float64], pull: Pull, level: NDArray[np.float64]) -> NDArray[np.float64]:
         """What the prior of the scales takes off each tile's log-likelihood, (n_tiles,)."""
-        return 0.5 * self.share * pull.strength * (scale - pull.centre) ** 2 / level
+        return 0.5 * self.share * pull.strength * (scale - pull.centre) ** 2 / level + pull.cost
 
     def by_block(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sums over blocks, patch by patch of each tile, of what each pixel has: (n_blocks, ...)."""
@@ -250,7 +290,8 @@ class TileLikelihood:
         """Log-likelihood of each pixel, the noise of each tile given, (n_tiles, n_pixels)."""
         share = self.share[:, None] * self.valid.reshape(self.measured.shape)
         level = profile.mean_square[:, None]
-        return -0.5 * share * (np.log(level) + profile.weight * profile.residual**2 / level)
+        noise = np.log(level) if self.uneven is None else np.log(level * self.uneven)
+        return -0.5 * share * (noise + profile.weight * profile.residual**2 / level)
 
     def block_log_likelihood(self, profile: Profile) -> NDArray[np.float64]:
         """That of each block, (n_blocks,)."""
@@ -282,14 +323,15 @@ class TileLikelihood:
 
     def profile(self, model: NDArray[np.float64]) -> Profile:
         """Fit scale, background and noise of each tile to a simulation from :meth:`simulated`."""
-        valid = self.valid.reshape(self.measured.shape)
-        weight, pull = valid, None
+        valid, certain = self.valid.reshape(self.measured.shape), self.certain
+        weight, kept, pull = certain, valid, None
         for _ in range(ROUNDS):
             scale, background, residual = lay(model, self.measured, weight, pull)
             residual = residual * valid
-            level = np.maximum((weight * residual**2).sum(1) / weight.sum(1) + self.floor, 1e-300)
-            size = np.abs(residual) / np.sqrt(level)[:, None]
-            weight = valid * np.where(size > HUBER, HUBER / np.maximum(size, 1e-300), 1.0)
+            level = np.maximum((weight * residual**2).sum(1) / kept.sum(1) + self.floor, 1e-300)
+            size = np.abs(residual) * np.sqrt(certain / level[:, None])
+            kept = valid * np.where(size > HUBER, HUBER / np.maximum(size, 1e-300), 1.0)
+            weight = kept * certain
             pull = self.pull(model, self.measured, weight, level)
         assert pull is not None
         # Huber: w r^2 beyond the bound is the linear branch
@@ -303,6 +345,37 @@ class TileLikelihood:
             log_likelihood=-0.5 * self.pixels * np.log(mean_square) - self.penalty(scale, pull, mean_square),
             pull=pull,
         )
+
+    def excess(self, profile: Profile, model: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How much larger the square of each residual is than its variance, as a share of it, (n_tiles, n_pixels)."""
+        valid = self.valid.reshape(self.measured.shape)
+        return valid * (profile.weight * profile.residual**2 / profile.mean_square[:, None] - 1)
+
+    def counting(self, model: NDArray[np.float64]) -> Self:
+        """The same with noise whose variance in each tile is ``level * (1 + growth * signal)``, as that of counts is.
+
+        Both are those of highest likelihood about a simulation (n_tiles, n_pixels) from :meth:`simulated`, found by
+        scoring (R. J. Carroll and D. Ruppert, Transformation and Weighting in Regression, 1988, chapter 3); the signal
+        is that of the simulation, in units of its run's mean, where what is subtracted from a measurement
+        would make growth 1 if it were as large. Pixels then keep their variances, until this is asked for again.
+        """
+        valid = self.valid.reshape(self.measured.shape)
+        counts = valid.sum(1)
+        found, growth = self, np.full(len(counts), USUAL_GROWTH)
+        for _ in range(GROWTH_ROUNDS):
+            profile = found.profile(model)
+            signal = profile.scale[:, None] * np.maximum(model, 0) * valid
+            mean = self.of_run.T @ (self.of_run @ signal.sum(1) / np.maximum(self.of_run @ counts, 1))
+            signal /= np.maximum(mean, 1e-300)[:, None]
+            own = valid * signal / (1 + growth[:, None] * signal)
+            own = valid * (own - (own.sum(1) / counts)[:, None])
+            pull = (USUAL_GROWTH - growth) / GROWTH_SPREAD**2
+            force = 0.5 * (found.excess(profile, model) * own).sum(1) + pull
+            step = force / (0.5 * (own**2).sum(1) + 1 / GROWTH_SPREAD**2)
+            growth = np.clip(growth + step, growth / MOST_GROWTH, growth * MOST_GROWTH)
+            noise = np.log(1 + growth[:, None] * signal)
+            found = replace(self, uneven=np.exp(noise - ((valid * noise).sum(1) / counts)[:, None]))
+        return found
 
     def project(self, profile: Profile, model: NDArray[np.float64], change: NDArray[np.float64]) -> NDArray[np.float64]:
         """What a small change of the simulation does to the fit once scale and background have followed it.

@@ -282,7 +282,8 @@ class _Follow:
         for _ in range(FOLLOWED):
             profile = here.profile
             pull = (likelihood.share / profile.mean_square)[:, None] * profile.weight * profile.residual
-            force = np.einsum("tep,tp->e", self.jacobian, pull, optimize=True) - here.sizes
+            force = np.einsum("tep,tp->e", self.jacobian, pull, optimize=True)
+            force += target.prior_of(here.sizes)[1]
             free = np.where(force > 0, here.sizes < high, here.sizes > low)
             step = np.zeros(len(sizes))
             step[free] = np.linalg.solve(self.information[n:, n:][np.ix_(free, free)], force[free])
