@@ -61,11 +61,12 @@ class ClippedLikelihood(TileLikelihood):
         valid, clipped = self.valid.reshape(self.measured.shape), self.clipped
         start = super().profile(model)
         scale, level, fit = start.scale, start.mean_square, self.measured - start.residual
-        pull = self.pull(model, self.measured, start.weight, level)
+        pull = self.pull(model, self.measured, start.weight, level, start.pull)
         for _ in range(PASSES):
             seen, before = self._seen(fit, level), level
             scale, fit, level = self._step(model, scale, fit, level, seen, pull)
-            pull = self.pull(model, fit + seen.residual * seen.weight / seen.bend_or_one, seen.bend, level)
+            wanted = fit + seen.residual * seen.weight / seen.bend_or_one
+            pull = self.pull(model, wanted, seen.bend, level, pull)
             if np.all(np.abs(level - before) < SETTLED * level):
                 break
         seen = self._seen(fit, level)

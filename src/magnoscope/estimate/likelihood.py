@@ -46,18 +46,20 @@ PULL_ROUNDS = 4
 
 @dataclass(frozen=True)
 class Pull:
-    """What the prior of the scales is worth in each tile, in units of a pixel's weight, (n_tiles,) each.
+    """What the prior of the scales is worth in each tile, in units of a pixel's weight, (n_tiles,) each but the fall.
 
     Attributes
     ----------
     centre : envelope of the run
     strength : of the pull towards it, beside ``sum(weight * model**2)``
     cost : what the prior of the envelope's fall takes off the log-likelihood
+    fall : (runs,) of the envelope
     """
 
     centre: NDArray[np.float64]
     strength: NDArray[np.float64]
     cost: NDArray[np.float64]
+    fall: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -242,17 +244,21 @@ class TileLikelihood:
         measured: NDArray[np.float64],
         weight: NDArray[np.float64],
         level: NDArray[np.float64],
+        before: Pull | None = None,
     ) -> Pull:
         """Envelope of each run, and how its prior pulls the scales of its tiles, whose noise has a mean square ``level``.
 
         The envelope is a scale of the run that falls exponentially over its tiles, by least squares of their scales,
-        each with its own variance and that of the prior, and with the prior of the fall.
+        each with its own variance and that of the prior, and with the prior of the fall. One step suffices from a pull
+        that was found ``before``, in passes that go on until all is settled.
         """
         *_, along, square = _centred(model, measured, weight)
         along, square = (a * self.share / level for a in (along, square))
         usual, spread = FALL
         shared, fall = np.ones_like(level), np.full(len(self.of_run), usual)
-        for _ in range(PULL_ROUNDS):
+        if before is not None:
+            shared, fall = 1 / (1 + square * (ENVELOPE * before.centre) ** 2), before.fall
+        for _ in range(PULL_ROUNDS if before is None else 1):
             shape = np.exp(-self.position * (self.of_run.T @ fall))
             weights = square * shared * shape**2
             total = np.maximum(self.of_run @ weights, 1e-300)
@@ -266,7 +272,7 @@ class TileLikelihood:
         # a run of which nothing is to be seen has no scale that could pull
         strength = level / (self.share * np.maximum(ENVELOPE * centre, 1e-150) ** 2)
         cost = 0.5 * ((fall - usual) / spread) ** 2 / np.maximum(self.of_run.sum(1), 1)
-        return Pull(centre, np.where(centre > 0, strength, 0.0), self.of_run.T @ cost)
+        return Pull(centre, np.where(centre > 0, strength, 0.0), self.of_run.T @ cost, fall)
 
     def penalty(self, scale: NDArray[np.float64], pull: Pull, level: NDArray[np.float64]) -> NDArray[np.float64]:
         """What the prior of the scales takes off each tile's log-likelihood, (n_tiles,)."""
@@ -332,7 +338,7 @@ class TileLikelihood:
             size = np.abs(residual) * np.sqrt(certain / level[:, None])
             kept = valid * np.where(size > HUBER, HUBER / np.maximum(size, 1e-300), 1.0)
             weight = kept * certain
-            pull = self.pull(model, self.measured, weight, level)
+            pull = self.pull(model, self.measured, weight, level, pull)
         assert pull is not None
         # Huber: w r^2 beyond the bound is the linear branch
         mean_square = np.maximum((weight * residual**2).sum(1) / valid.sum(1) + self.floor, 1e-300)
