@@ -72,6 +72,25 @@ def test_a_slice_without_signal_is_not_made_to_have_some(simulator: Simulator):
     assert np.ptp(others) > 0.1
 
 
+def test_an_envelope_that_falls_is_no_matter_of_the_model(simulator: Simulator):
+    signal = simulator.signal("near", simulator.study.model("near").reference)
+    spectrum = measured(simulator, 0)
+    rng, position = np.random.default_rng(0), np.linspace(0, 1, len(signal[0]))[:, None, None]
+    noise = 0.1 * signal.mean() * rng.standard_normal(signal.shape)
+    falls = {}
+    for fall in (0.0, 0.6, 1.2):
+        found = np.where(spectrum.valid, signal * np.exp(-fall * position) + noise, np.nan)
+        likelihood = TileLikelihood.of(replace(spectrum, signal=found))
+        laid = likelihood.profile(likelihood.simulated(signal))
+        assert laid.pull is not None
+        lit = laid.scale > 0.1
+        falls[fall] = float(laid.pull.fall[0])
+        # all of it is in the envelope: no scale of a slice is pulled elsewhere
+        assert np.allclose(laid.pull.centre[lit], laid.scale[lit], rtol=0.25)
+    assert falls[0.0] < falls[0.6] < falls[1.2]
+    assert falls[0.6] == pytest.approx(0.6, abs=0.2)
+
+
 def test_the_projected_change_is_the_change_of_the_residual(simulator: Simulator):
     found = measured(simulator, 1)
     likelihood = TileLikelihood.of(found)
@@ -191,6 +210,32 @@ def test_the_slope_of_a_clipped_likelihood_is_that_of_its_values(simulator: Simu
     assert np.allclose(slope[:3], expected[:3], atol=0.05 * np.abs(expected).max())
     assert slope.sum() == pytest.approx(expected.sum(), rel=0.05)
     assert likelihood.block_log_likelihood(here).shape == (24,)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_noise_that_grows_as_that_of_counts_is_found(simulator: Simulator, cut: bool):
+    values, rng = np.array([-2.2, -1.4]), np.random.default_rng(5)
+    signal = simulator.signal("far", values)
+    seen = simulator.reachable
+    variance = 0.04 * signal[seen].mean() * (signal[seen].mean() + 2 * signal)
+    noisy = signal + np.sqrt(variance) * rng.standard_normal(signal.shape)
+    noisy = np.where(seen, np.maximum(noisy, 0) if cut else noisy, np.nan)
+    even = (ClippedLikelihood if cut else TileLikelihood).of(Spectrum(simulator.study, noisy, seen))
+    model = even.simulated(signal)
+    grown = even.counting(model)
+    assert grown.uneven is not None
+    valid, own = even.valid.reshape(model.shape), even.simulated(np.log(variance))
+    own -= ((valid * own).sum(1) / valid.sum(1))[:, None]
+    right, found = (valid * a for a in (own, np.log(grown.uneven)))
+    assert np.allclose(found.sum(1), 0, atol=1e-9)
+    # so many pixels know it to a fifth in a slice
+    lit = right.std(1) > 0.2
+    assert lit.sum() >= 3
+    share = (found * right).sum(1)[lit] / (right**2).sum(1)[lit]
+    assert np.mean(share) == pytest.approx(1, abs=0.2) and np.all(abs(share - 1) < 0.5)
+    assert grown.profile(model).total > even.profile(model).total + 10
+    again = grown.counting(model)
+    assert again.uneven is not None and np.allclose(again.uneven, grown.uneven, rtol=0.05)
 
 
 def test_a_clipped_spectrum_biases_nothing(simulators: Simulators, simulator: Simulator):
@@ -321,6 +366,20 @@ def test_the_response_is_that_of_simulations(study: Study, simulators: Simulator
         step = 1e-4 * np.eye(len(sizes))[kind]
         slope = (found.change(sizes + step) - found.change(sizes - step)) / 2e-4
         assert np.allclose(found.slope(kind, sizes), slope, atol=1e-6)
+
+
+def test_errors_that_are_never_negative_are_climbed_by_their_logarithm(study: Study, simulators: Simulators):
+    found, _ = response(simulators, "far", study.model("far").reference, np.zeros(0), 1.0)
+    assert found.positive.tolist() == [False, False, True, True, False, False]
+    assert found.prior(found.usual)[1] == pytest.approx(np.zeros(6))
+    sizes = np.array([0.5, -1.0, 0.3, 2.0, 0.1, -0.2])
+    _, slope, bend = found.prior(sizes)
+    for number, step in enumerate(1e-4 * np.eye(6)):
+        (above, up, _), (below, down, _) = found.prior(sizes + step), found.prior(sizes - step)
+        assert slope[number] == pytest.approx((above - below) / 2e-4, abs=1e-6)
+        assert bend[number] == pytest.approx(-(up - down)[number] / 2e-4, abs=1e-4)
+    # the half of a normal density has its mean at 0.80: nearer to the peak of its logarithm's density than to zero
+    assert found.usual[2] - 0.8 < 0.8 and found.bounds[2, 0] > 0
 
 
 def test_spectra_are_simulated_with_their_errors(study: Study, simulators: Simulators):

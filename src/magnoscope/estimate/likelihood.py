@@ -2,10 +2,14 @@
 
 In each tile the measurement is ``scale * simulation + background`` with a scale that is not negative and noise of an
 unknown size, all three profiled. Scales of a run's tiles scatter (a normal prior, :data:`ENVELOPE` wide) about an
-envelope of its own, which falls over the run by an amount that is profiled too (:data:`FALL`): absorption, damping and the
-rest of what changes intensity from tile to tile are then no matter of the model, nor is a constant background, and what
-is left decides by shape. A tile in which a simulation has next to nothing stays
-next to nothing: with a scale that is quite free its faintest tail would be made to look like the measurement.
+envelope of its own, which falls over the run by an amount that is profiled too (:data:`FALL`): absorption, damping and
+the rest of what changes intensity from tile to tile are then no matter of the model, nor is a constant background, and
+what is left decides by shape. A tile in which a simulation has next to nothing stays next to nothing: with a scale that
+is quite free its faintest tail would be made to look like the measurement.
+
+Noise is of one size in a tile to begin with, for a search; then it grows with the signal as that of counts does
+(:meth:`TileLikelihood.counting`). Where it is taken to be even, bright pixels are trusted several times too far, and
+what they say by chance is taken for parameters.
 Residuals beyond a few standard deviations count linearly (Huber), so that a hot pixel does not.
 """
 
@@ -153,8 +157,8 @@ class TileLikelihood:
         Standard deviation (pixels) by which measurement and simulations are smoothed before they are compared: the
         valley that a search must find is as much wider.
     uneven : (n_tiles, n_pixels) or None
-        Variance of the noise of each pixel over the (geometric) mean of its tile, where it is not the same in all of it:
-        :meth:`counting` finds it.
+        Variance of the noise of each pixel over the (geometric) mean of its tile, where it is not the same in all of
+        it: :meth:`counting` finds it.
     """
 
     spectrum: Spectrum
@@ -191,7 +195,7 @@ class TileLikelihood:
 
     @cached_property
     def certain(self) -> NDArray[np.float64]:
-        """Weight of each pixel by its own noise: 0 where not valid, 1 elsewhere if noise is even; (n_tiles, n_pixels)."""
+        """Weight of each pixel by its own noise: 0 where not valid, else 1 if noise is even, (n_tiles, n_pixels)."""
         valid = self.valid.reshape(self.measured.shape)
         return valid if self.uneven is None else valid / self.uneven
 
@@ -246,7 +250,7 @@ class TileLikelihood:
         level: NDArray[np.float64],
         before: Pull | None = None,
     ) -> Pull:
-        """Envelope of each run, and how its prior pulls the scales of its tiles, whose noise has a mean square ``level``.
+        """Envelope of each run, and how its prior pulls the scales of its tiles, whose noise has mean square ``level``.
 
         The envelope is a scale of the run that falls exponentially over its tiles, by least squares of their scales,
         each with its own variance and that of the prior, and with the prior of the fall. One step suffices from a pull
