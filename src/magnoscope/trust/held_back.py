@@ -68,7 +68,10 @@ def calibrate(
     trunk: Trunk | None = None,
     emulator: Emulator | bool = True,
 ) -> Calibration:
-    """Calibrate on held-back simulations: probabilities with the noise of a measurement, signals with that of training.
+    """Calibrate on held-back simulations with the nuisances of training and the noise of a measurement.
+
+    Signals are measured on images without any noise as well, as many as in training. With all the noise of training,
+    twice a measurement's at most, spectra with a measurement's would hardly ever have a small p-value.
 
     Parameters
     ----------
@@ -112,8 +115,8 @@ def calibrate(
     threshold = label_threshold(probabilities, fresh.labels.numpy(), COVERAGE, REPEATS)
     if shared is not None:
         threshold = min(threshold, _shared_threshold(network, draft, shared, coverages, nuisance.measured, seed))
-    usual = _repeat(held_back, SIGNAL_REPEATS)
-    values = observe(network, draft, usual, coverages, nuisance, seed + 13)[1]
+    usual, noise = _repeat(held_back, SIGNAL_REPEATS), replace(nuisance.measured, quiet=nuisance.quiet)
+    values = observe(network, draft, usual, coverages, noise, seed + 13)[1]
     return replace(draft, label_threshold=threshold, held_back=values)
 
 
