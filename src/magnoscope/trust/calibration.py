@@ -33,6 +33,8 @@ SIGNALS = (*FIRST_SIGNALS, "unexplained_structure", "distance_from_simulations",
 """All that there are; :mod:`.signals` works them out."""
 TAIL = 0.05
 """Share of held-back simulations in the tail of a signal."""
+FEWEST_IN_TAIL = 10
+"""Held-back simulations in a tail below which ranks alone are used."""
 
 
 @dataclass(frozen=True)
@@ -109,19 +111,21 @@ def _ranks(signals: NDArray[np.float64], held_back: NDArray[np.float64]) -> NDAr
 
 
 def _log_p(signals: NDArray[np.float64], held_back: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logarithm of the p-value of each signal, (n, n_signals), the last twentieth of held-back ones as an exponential.
+    """Logarithm of the p-value of each signal, (n, n_signals), the last twentieth of held-back ones as a Pareto tail.
 
-    Excesses over a high quantile fall off like that or faster in any distribution whose tail is no power law (J.
-    Pickands, Ann. Stat. 3, 119 (1975)); where it is one, the rank of the product among the held-back simulations',
-    worked out alike, still is a p-value.
+    Excesses over a high quantile follow a generalised Pareto distribution (J. Pickands, Ann. Stat. 3, 119 (1975)),
+    exponential where its shape would be negative, for no signal has a largest value that spectra cannot pass.
     """
     out = np.log(_ranks(signals, held_back))
     for column in range(signals.shape[1]):
         start = np.quantile(held_back[:, column], 1 - TAIL)
         excess = held_back[:, column][held_back[:, column] > start] - start
-        if len(excess) and excess.mean() > 0:
-            beyond = signals[:, column] > start
-            out[beyond, column] = np.log(TAIL) - (signals[beyond, column] - start) / excess.mean()
+        beyond = signals[:, column] > start
+        if len(excess) < FEWEST_IN_TAIL or not beyond.any():
+            continue
+        shape, _, scale = scipy.stats.genpareto.fit(excess, floc=0)
+        tail = scipy.stats.genpareto(shape, scale=scale) if shape > 0 else scipy.stats.expon(scale=excess.mean())
+        out[beyond, column] = np.log(TAIL) + tail.logsf(signals[beyond, column] - start)
     return out
 
 
