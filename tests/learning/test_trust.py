@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from magnoscope.dataset.noise import Nuisance
 from magnoscope.dataset.parts import Part
@@ -14,6 +15,7 @@ from magnoscope.networks.ensemble import Ensemble
 from magnoscope.spectrum import Spectrum
 from magnoscope.trust.calibration import (
     Calibration,
+    _log_p,
     calibration_error,
     conformal_threshold,
     fit_gaussians,
@@ -248,3 +250,22 @@ def test_an_ensemble_says_where_its_members_disagree():
     alone = Ensemble([network.members[0]] * 2)
     with torch.no_grad():
         assert float(alone(inputs).disagreement.max()) < 1e-6
+
+
+def test_a_signal_without_a_doubt_is_not_outvoted_and_tails_are_those_of_a_pareto_distribution():
+    rng = np.random.default_rng(0)
+    # four signals of little opinion, and one with a heavy tail (a generalised Pareto distribution of shape 0.4)
+    held_back = np.column_stack([rng.normal(size=(2000, 4)), stats.genpareto.rvs(0.4, size=2000, random_state=1)])
+    calibration = Calibration(1.0, 0.1, 0.9, np.zeros((2, 1)), np.eye(1), held_back)
+    usual = np.zeros(5)
+    sure, lonely = usual.copy(), usual.copy()
+    sure[0], lonely[4] = 8.0, 30.0
+    p = calibration.p_values(np.array([usual, sure, lonely]))[1]
+    assert p[0] > 0.3 and p[1] < 1e-3
+    # once in 13^2.5 = 600 spectra, but not once in a million as an exponential would have it
+    assert 1e-3 < p[2] < 0.03
+    true = stats.genpareto.logsf([4.0, 10.0], 0.4)
+    np.testing.assert_allclose(_log_p(np.tile([[4.0], [10.0]], 5), held_back)[:, 4], true, atol=0.3)
+    # p-values of spectra like the held-back ones are uniform
+    fresh = np.column_stack([rng.normal(size=(2000, 4)), stats.genpareto.rvs(0.4, size=2000, random_state=2)])
+    assert stats.kstest(calibration.p_values(fresh)[1], "uniform").pvalue > 0.01

@@ -113,19 +113,22 @@ def _ranks(signals: NDArray[np.float64], held_back: NDArray[np.float64]) -> NDAr
 def _log_p(signals: NDArray[np.float64], held_back: NDArray[np.float64]) -> NDArray[np.float64]:
     """Logarithm of the p-value of each signal, (n, n_signals), the last twentieth of held-back ones as a Pareto tail.
 
-    Excesses over a high quantile follow a generalised Pareto distribution (J. Pickands, Ann. Stat. 3, 119 (1975)),
-    exponential where its shape would be negative, for no signal has a largest value that spectra cannot pass.
+    Excesses over a high quantile follow a generalised Pareto distribution (J. Pickands, Ann. Stat. 3, 119 (1975)).
+    Its shape is found by probability-weighted moments (J. R. M. Hosking and J. F. Wallis, Technometrics 29, 339 (1987))
+    and is at least zero, an exponential, for no signal has a largest value that spectra cannot pass.
     """
     out = np.log(_ranks(signals, held_back))
     for column in range(signals.shape[1]):
         start = np.quantile(held_back[:, column], 1 - TAIL)
-        excess = held_back[:, column][held_back[:, column] > start] - start
+        excess = np.sort(held_back[:, column][held_back[:, column] > start] - start)
         beyond = signals[:, column] > start
         if len(excess) < FEWEST_IN_TAIL or not beyond.any():
             continue
-        shape, _, scale = scipy.stats.genpareto.fit(excess, floc=0)
-        tail = scipy.stats.genpareto(shape, scale=scale) if shape > 0 else scipy.stats.expon(scale=excess.mean())
-        out[beyond, column] = np.log(TAIL) + tail.logsf(signals[beyond, column] - start)
+        mean = excess.mean()
+        weighted = np.mean(excess * (1 - (np.arange(1, len(excess) + 1) - 0.35) / len(excess)))
+        shape = max(0.0, 2 - mean / (mean - 2 * weighted)) if mean > 2 * weighted else 0.0
+        scaled = (signals[beyond, column] - start) / (mean * (1 - shape))
+        out[beyond, column] = np.log(TAIL) - (np.log1p(shape * scaled) / shape if shape > 0 else scaled)
     return out
 
 
