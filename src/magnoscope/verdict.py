@@ -47,7 +47,8 @@ class Verdict:
         The best simulated match of each model.
     better_match : str or None
         A model whose best match describes the spectrum better than that of ``nearest``: the simulator contradicts the
-        network. None also where weights have no emulator, for matches are then where the network's estimates point.
+        network. None also where no emulator found the matches: in weights without one, and of spectra in which the
+        noise of no tile can be told.
     """
 
     spectrum: Spectrum
@@ -142,10 +143,11 @@ def classify(
     estimates = None if output.parameters is None else output.parameters[0].numpy().astype(float)
     measured = np.where(spectrum.valid, spectrum.signal, 0.0)
     compared = None if calibration.emulator is None else [calibration.emulator.compare(measured, spectrum.valid)]
-    if compared is not None:
+    pointed = compared is not None and compared[0].tiles > 0
+    if compared is not None and pointed:
         estimates = compared[0].scaled
     matches = {
-        name: best_match(simulator, spectrum, name, None if estimates is None else estimates[i], compared is not None)
+        name: best_match(simulator, spectrum, name, None if estimates is None else estimates[i], pointed)
         for i, name in enumerate(study.classes)
     }
     values = signal_values(calibration, output, measured[None], spectrum.valid[None], compared)[0]
@@ -154,7 +156,7 @@ def classify(
     nearest = study.classes[int(k.argmax())]
     inside = p_value >= LEAST_P
     best = min(matches, key=lambda name: matches[name].match.chi_square)
-    better = best if compared is not None and best != nearest else None
+    better = best if pointed and best != nearest else None
     named = calibration.label_sets(probabilities[None], k[None])[0]
     if better is not None:
         named[study.classes.index(better)] = True

@@ -117,6 +117,21 @@ def test_what_no_candidate_makes_is_left(emulated: Emulator):
     assert max(own) < 0.1 < 0.5 < min(foreign)
 
 
+def test_of_pixels_without_neighbours_nothing_is_said(emulated: Emulator):
+    part = spectra(2, 11)
+    # the noise of a tile is taken from neighbours: of every third pixel alone nobody can tell it
+    lonely = np.zeros(SQUARE.shape, bool)
+    lonely[..., ::3, ::3] = True
+    found = emulated.compare(np.where(lonely, part.images[0], 0), lonely)
+    assert found.tiles == 0 and (found.unexplained, found.beyond_priors, found.contradiction) == (0, 0, 0)
+    everywhere = np.ones(SQUARE.shape, bool)
+    assert emulated.compare(part.images[0], everywhere).tiles == RUNS * SLICES
+    # one such tile takes nothing from the others
+    everywhere[0, 0] = lonely[0, 0]
+    found = emulated.compare(np.where(everywhere, part.images[0], 0), everywhere)
+    assert found.tiles == RUNS * SLICES - 1 and found.explicable > 0 and found.unexplained < 0.1
+
+
 def test_slopes_are_derivatives(emulated: Emulator):
     candidate = emulated.candidates[0]
     places = torch.rand(RUNS, 3, 2, generator=torch.Generator().manual_seed(0))

@@ -83,7 +83,8 @@ def _estimates(spectrum: Spectrum, weights: Path | None) -> dict[str, np.ndarray
     scaled = []
     if loaded.calibration.emulator is not None:
         measured = np.where(spectrum.valid, spectrum.signal, 0.0)
-        scaled.append(loaded.calibration.emulator.compare(measured, spectrum.valid).scaled)
+        compared = loaded.calibration.emulator.compare(measured, spectrum.valid)
+        scaled += [compared.scaled] if compared.tiles else []
     read_off = run_network(loaded, spectrum).parameters
     if read_off is not None:
         scaled.append(read_off[0].numpy().astype(float))

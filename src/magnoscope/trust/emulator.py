@@ -129,10 +129,14 @@ class Comparison:
         One for each candidate.
     explicable : float
         Chi-square that the components of every tile could explain by themselves.
+    tiles : int
+        Tiles that were compared: those whose noise can be told. Where there is none, nothing here says anything, and
+        no signal raises doubt.
     """
 
     fitted: tuple[Fitted, ...]
     explicable: float
+    tiles: int
 
     @property
     def scaled(self) -> NDArray[np.float64]:
@@ -158,6 +162,8 @@ class Comparison:
     @property
     def unexplained(self) -> float:
         """Share of what could be explained that the best candidate leaves."""
+        if not self.tiles:
+            return 0.0
         return 1 - self._together / self.explicable if self.explicable > 0 else 1.0
 
 
@@ -226,7 +232,8 @@ class Emulator:
     def compare(self, signal: NDArray, valid: NDArray[np.bool_]) -> Comparison:
         """The best parameters of every candidate for a spectrum (runs, slices, x, y)."""
         seen = self._project(signal, valid)
-        return Comparison(tuple(_fit(c, seen) for c in self.candidates), seen.explicable())
+        fitted, tiles = tuple(_fit(c, seen) for c in self.candidates), int((seen.weight > 0).sum())
+        return Comparison(fitted, seen.explicable(), tiles)
 
     def _project(self, signal: NDArray, valid: NDArray[np.bool_]) -> _Projected:
         y, count, noise = (torch.as_tensor(a, dtype=torch.float32) for a in coarse(self.view, signal, valid))

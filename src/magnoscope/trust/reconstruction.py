@@ -132,7 +132,7 @@ def coarse(view: View, signal: NDArray, valid: NDArray[np.bool_]) -> tuple[NDArr
             continue
         noise[r, t] = tile_noise(signals[r, t], seen)
         own = signals[r, t][seen]
-        clipped[r, t] = np.minimum(clipped[r, t], np.median(own) + 10 * max(noise[r, t], np.std(own) / 3))
+        clipped[r, t] = np.minimum(clipped[r, t], np.median(own) + 10 * np.fmax(noise[r, t], np.std(own) / 3))
     factor = binning(signals.shape)
     count = binned(valids.astype(np.float32), factor)
     return binned(np.where(valids, clipped, 0), factor) / np.maximum(count, 1), count, noise
