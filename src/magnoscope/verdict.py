@@ -46,9 +46,9 @@ class Verdict:
     matches : dict
         The best simulated match of each model.
     better_match : str or None
-        A model whose best match describes the spectrum better than that of ``nearest``: the simulator contradicts the
-        network. None also where no emulator found the matches: in weights without one, and of spectra in which the
-        noise of no tile can be told.
+        A model whose best match describes the spectrum better than that of ``nearest``, by the emulator that found it
+        and by the simulator: they contradict the network. None also where no emulator found the matches: in weights
+        without one, and of spectra in which the noise of no tile can be told.
     """
 
     spectrum: Spectrum
@@ -156,7 +156,9 @@ def classify(
     nearest = study.classes[int(k.argmax())]
     inside = p_value >= LEAST_P
     best = min(matches, key=lambda name: matches[name].match.chi_square)
-    better = best if pointed and best != nearest else None
+    # the emulator and the simulator have to agree, for a match is only as good as the parameters that were found
+    agreed = compared is not None and study.classes[compared[0].nearest] == best
+    better = best if pointed and agreed and best != nearest else None
     named = calibration.label_sets(probabilities[None], k[None])[0]
     if better is not None:
         named[study.classes.index(better)] = True

@@ -148,6 +148,11 @@ class Comparison:
         return max(float(found.explained.sum()) for found in self.fitted)
 
     @property
+    def nearest(self) -> int:
+        """The candidate that explains most."""
+        return int(np.argmax([found.explained.sum() for found in self.fitted]))
+
+    @property
     def contradiction(self) -> float:
         """Share of what runs explain one by one that they give away by having the parameters of one candidate."""
         alone = float(np.max([found.alone for found in self.fitted], 0).sum())
