@@ -144,7 +144,7 @@ def classify(
     measured = np.where(spectrum.valid, spectrum.signal, 0.0)
     compared = None if calibration.emulator is None else [calibration.emulator.compare(measured, spectrum.valid)]
     pointed = compared is not None and compared[0].tiles > 0
-    if compared is not None and pointed:
+    if compared and pointed:
         estimates = compared[0].scaled
     matches = {
         name: best_match(simulator, spectrum, name, None if estimates is None else estimates[i], pointed)
@@ -155,10 +155,7 @@ def classify(
     p_value = float(combined)
     nearest = study.classes[int(k.argmax())]
     inside = p_value >= LEAST_P
-    best = min(matches, key=lambda name: matches[name].match.chi_square)
-    # the emulator and the simulator have to agree, for a match is only as good as the parameters that were found
-    agreed = compared is not None and study.classes[compared[0].nearest] == best
-    better = best if pointed and agreed and best != nearest else None
+    better = _better_match(matches, study.classes[compared[0].nearest], nearest) if compared and pointed else None
     named = calibration.label_sets(probabilities[None], k[None])[0]
     if better is not None:
         named[study.classes.index(better)] = True
@@ -179,3 +176,9 @@ def classify(
         warning=warning,
         better_match=better,
     )
+
+
+def _better_match(matches: dict[str, BestMatch], explains_most: str, nearest: str) -> str | None:
+    """A model that emulator and simulator both prefer to the network's, for either alone can be off."""
+    best = min(matches, key=lambda name: matches[name].match.chi_square)
+    return best if best == explains_most and best != nearest else None

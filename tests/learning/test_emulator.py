@@ -14,7 +14,7 @@ from magnoscope.networks.compact import CompactNetwork
 from magnoscope.spectrum import Spectrum
 from magnoscope.studies import parse_study
 from magnoscope.trust import emulator as module
-from magnoscope.trust.calibration import OF_MATCH
+from magnoscope.trust.calibration import OF_MATCH, Calibration
 from magnoscope.trust.emulator import Emulator, fit_emulator
 from magnoscope.trust.held_back import calibrate
 from magnoscope.trust.signals import signal_values
@@ -175,16 +175,21 @@ def test_weights_carry_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             load_weights(tmp_path / "w.safetensors", SQUARE)
 
 
-def test_a_verdict_is_matched_where_it_points_and_one_run_contradicts_nobody(monkeypatch: pytest.MonkeyPatch):
+def of_one_run(monkeypatch: pytest.MonkeyPatch) -> tuple[CompactNetwork, Calibration, Spectrum]:
+    """An untrained network of one run, its calibration with an emulator that has hardly learnt, and a spectrum."""
     monkeypatch.setattr(module, "EPOCHS", 2)
     torch.manual_seed(0)
     train, held_back = (replace(p, images=p.images[:, :1]) for p in (spectra(420, 0), spectra(12, 1)))
     network = CompactNetwork(1, SLICES, 2, 2, width=16)
     everywhere = torch.ones((1, *ONE_RUN.shape), dtype=torch.bool)
     found = calibrate(network, train, held_back, everywhere, 0, ONE_RUN.view, Nuisance())
+    return network.eval(), found, Spectrum(ONE_RUN, train.images[0], np.ones(ONE_RUN.shape, bool))
+
+
+def test_a_verdict_is_matched_where_it_points_and_one_run_contradicts_nobody(monkeypatch: pytest.MonkeyPatch):
+    network, found, spectrum = of_one_run(monkeypatch)
     assert found.signals[-2:] == ("poor_match", "beyond_priors") and "contradicting_runs" not in found.signals
-    spectrum = Spectrum(ONE_RUN, train.images[0], np.ones(ONE_RUN.shape, bool))
-    verdict = classify(spectrum, Weights(network.eval(), found, {}))
+    verdict = classify(spectrum, Weights(network, found, {}))
     assert set(verdict.signals) == set(found.signals)
     for fitted, (name, best) in zip(
         found.emulator.compare(spectrum.signal, spectrum.valid).fitted, verdict.matches.items(), strict=True
@@ -195,16 +200,12 @@ def test_a_verdict_is_matched_where_it_points_and_one_run_contradicts_nobody(mon
 
 
 def test_a_match_that_contradicts_the_network_is_said_and_joins_the_label_set(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "EPOCHS", 2)
-    torch.manual_seed(0)
-    train, held_back = (replace(p, images=p.images[:, :1]) for p in (spectra(420, 0), spectra(12, 1)))
-    network = CompactNetwork(1, SLICES, 2, 2, width=16)
-    everywhere = torch.ones((1, *ONE_RUN.shape), dtype=torch.bool)
-    calibration = calibrate(network, train, held_back, everywhere, 0, ONE_RUN.view, Nuisance())
-    weights = Weights(network.eval(), replace(calibration, temperature=1.0, label_threshold=0.1), {})
-    spectrum = Spectrum(ONE_RUN, train.images[0], np.ones(ONE_RUN.shape, bool))
+    network, calibration, spectrum = of_one_run(monkeypatch)
+    weights = Weights(network, replace(calibration, temperature=1.0, label_threshold=0.1), {})
     with torch.no_grad():
-        output = network(network.prepare(torch.as_tensor(spectrum.signal)[None].float(), everywhere))
+        output = network(
+            network.prepare(torch.as_tensor(spectrum.signal)[None].float(), torch.as_tensor(spectrum.valid)[None])
+        )
     found = []
     # whichever model's match is the better one, the network is made to name each in turn
     for preferred in torch.eye(2):

@@ -47,7 +47,7 @@ class Cleaner:
 
 def save_cleaner(cleaner: Cleaner, path: Path) -> None:
     """Write a cleaner, and its card beside it as JSON."""
-    write_file({k: v.contiguous() for k, v in cleaner.network.state_dict().items()}, {}, cleaner.card, path)
+    write_file(cleaner.network.state_dict(), {}, cleaner.card, path)
 
 
 def shipped_cleaner(study: Study) -> Path:

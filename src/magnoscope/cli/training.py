@@ -24,7 +24,7 @@ from ..networks.foreign import families_of, slice_energies
 from ..networks.kinds import KINDS, Kind, kind_of, untrained
 from ..networks.posterior import KIND as INFERENCE
 from ..networks.posterior import POSTERIOR, POSTERIOR_NUISANCE, Inference, PosteriorNetwork, new_posterior
-from ..networks.training import Classification, Training
+from ..networks.training import Classification, Training, TrainingConfig
 from ..study import Study
 from ..trust.held_back import RANDOM_MAGNETS, calibrate, scored
 from ..trust.posterior import Posterior, check_posterior, save_posterior
@@ -94,9 +94,7 @@ def train(
     source, coverages = open_set(dataset), random_coverage(found, COVERAGES, seed)
     parts = _parts(source, found, shared, foreign)
     nuisance = recipe.nuisance.without(*without.split(",")) if without else recipe.nuisance
-    config = replace(
-        recipe.config, seed=seed, epochs=epochs or recipe.config.epochs, batch=batch or recipe.config.batch
-    )
+    config = _config(recipe, seed, epochs, batch)
     network = new_posterior(found, seed, width) if kind == INFERENCE else untrained(found, kind, seed, width)
     if start is not None:
         _start_from(network, start, found, kind, width)
@@ -118,13 +116,18 @@ def train(
     training.run(report)
     about = {"kind": kind, "width": width, "seed": seed, "commit": commit} | ({"start": str(start)} if start else {})
     about |= _foreign_set(foreign) | {"foreign_families": _shown(found, config.foreign, foreign)}
-    card = _finish(
-        network, _card(training, found, dataset, parts, about), training, found, parts, coverages, output, emulator
-    )
+    about = _card(training, found, dataset, parts, about)
+    card = _finish(network, about, training, found, parts, coverages, output, emulator)
     if as_json:
         print_json(card)
     else:
         print(json.dumps(card["scores"], indent=2))
+
+
+def _config(recipe: Kind, seed: int, epochs: int | None, batch: int | None) -> TrainingConfig:
+    """How a kind is trained, with what was asked for instead."""
+    own = recipe.config
+    return replace(own, seed=seed, epochs=epochs or own.epochs, batch=batch or own.batch)
 
 
 def _refuse(kind: str, width: int, shared: Path | None, foreign: Path | None) -> None:

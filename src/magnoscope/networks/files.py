@@ -22,9 +22,8 @@ def halved(network: torch.nn.Module) -> None:
 
 def _smallest(tensor: torch.Tensor) -> torch.Tensor:
     """In half precision if that loses nothing."""
-    if tensor.dtype != torch.float32 or not torch.equal(tensor.half().float(), tensor):
-        return tensor.contiguous()
-    return tensor.half().contiguous()
+    halves = tensor.dtype == torch.float32 and torch.equal(tensor.half().float(), tensor)
+    return (tensor.half() if halves else tensor).contiguous()
 
 
 def write_file(tensors: dict[str, torch.Tensor], metadata: dict[str, str], card: dict[str, Any], path: Path) -> None:

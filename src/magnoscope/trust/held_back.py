@@ -70,9 +70,6 @@ def calibrate(
 ) -> Calibration:
     """Calibrate on held-back simulations with the nuisances of training and the noise of a measurement.
 
-    Signals are measured on images without any noise as well, as many as in training. With all the noise of training,
-    twice a measurement's at most, spectra with a measurement's would hardly ever have a small p-value.
-
     Parameters
     ----------
     train : Part
@@ -115,9 +112,20 @@ def calibrate(
     threshold = label_threshold(probabilities, fresh.labels.numpy(), COVERAGE, REPEATS)
     if shared is not None:
         threshold = min(threshold, _shared_threshold(network, draft, shared, coverages, nuisance.measured, seed))
-    usual, noise = _repeat(held_back, SIGNAL_REPEATS), replace(nuisance.measured, quiet=nuisance.quiet)
-    values = observe(network, draft, usual, coverages, noise, seed + 13)[1]
+    values = _usual_signals(network, draft, held_back, coverages, nuisance, seed)
     return replace(draft, label_threshold=threshold, held_back=values)
+
+
+def _usual_signals(
+    network: SpectrumNetwork, draft: Calibration, part: Part, coverages: torch.Tensor, nuisance: Nuisance, seed: int
+) -> NDArray[np.float64]:
+    """Signals of held-back simulations, (n, n_signals), with a measurement's noise or none, as often as in training.
+
+    With all the noise of training, twice a measurement's at most, spectra with a measurement's would hardly ever have a
+    small p-value.
+    """
+    noise = replace(nuisance.measured, quiet=nuisance.quiet)
+    return observe(network, draft, _repeat(part, SIGNAL_REPEATS), coverages, noise, seed + 13)[1]
 
 
 def _signals(manifold: Manifold | None, emulator: Emulator | None, disagreement: bool) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ class Posterior:
 
 def save_posterior(posterior: Posterior, path: Path) -> None:
     """Write a posterior, and its card beside it as JSON."""
-    tensors = {f"network.{k}": v.contiguous() for k, v in posterior.network.state_dict().items()}
+    tensors = {f"network.{k}": v for k, v in posterior.network.state_dict().items()}
     write_file(tensors, {}, posterior.card, path)
 
 

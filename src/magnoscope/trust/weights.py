@@ -50,21 +50,19 @@ class Weights:
 def save_weights(weights: Weights, path: Path) -> None:
     """Write weights, and their card beside them as JSON."""
     found = weights.calibration
-    tensors = {f"network.{k}": v.contiguous() for k, v in weights.network.state_dict().items()}
+    tensors = {f"network.{k}": v for k, v in weights.network.state_dict().items()}
     tensors |= {f"calibration.{k}": torch.as_tensor(getattr(found, k)) for k in ARRAYS}
     if found.reconstruction is not None:
         tensors["calibration.components"] = torch.as_tensor(found.reconstruction.components).half().contiguous()
         tensors["calibration.spread"] = torch.as_tensor(found.reconstruction.spread)
     if found.manifold is not None:
         trunk = found.manifold.trunk.state_dict()
-        tensors |= {f"manifold.{k}": v.half().contiguous() for k, v in trunk.items()}
-        tensors["calibration.references"] = torch.as_tensor(found.manifold.references).half()
+        tensors |= {f"manifold.{k}": v for k, v in trunk.items()}
+        tensors["calibration.references"] = torch.as_tensor(found.manifold.references)
     if found.emulator is not None:
-        tensors["emulator.components"] = found.emulator.components.half().contiguous()
+        tensors["emulator.components"] = found.emulator.components
         for number, candidate in enumerate(found.emulator.candidates):
-            for name, value in candidate.state_dict().items():
-                half = value.half() if value.is_floating_point() else value
-                tensors[f"emulator.{number}.{name}"] = half.contiguous()
+            tensors |= {f"emulator.{number}.{name}": value for name, value in candidate.state_dict().items()}
     calibration = {k: getattr(found, k) for k in NUMBERS} | {"signals": list(found.signals)}
     write_file(tensors, {"calibration": json.dumps(calibration)}, weights.card, path)
 
