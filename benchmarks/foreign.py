@@ -42,7 +42,7 @@ def main() -> None:
         output = run_network(weights, spectrum)
         measured = np.where(spectrum.valid, spectrum.signal, 0.0)
         values = signal_values(weights.calibration, output, measured[None], spectrum.valid[None])
-        p = weights.calibration.p_values(values)[1][0]
+        p = weights.calibration.p_values(*values)[1][0]
         k = ", ".join(f"K {c} {float(x):.3f}" for c, x in zip(study.classes, output.scores[0], strict=True))
         print(f"{name}: {k}, p = {p:.4f}")
 

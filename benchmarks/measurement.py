@@ -75,7 +75,7 @@ def main() -> None:
         k = ", ".join(f"K {name} {float(x):.3f}" for name, x in zip(study.classes, output.scores[0], strict=True))
         image = np.where(spectrum.valid, spectrum.signal, 0.0)
         values = signal_values(weights.calibration, output, image[None], spectrum.valid[None])
-        single, p = weights.calibration.p_values(values)
+        single, p = weights.calibration.p_values(*values)
         worst = weights.calibration.signals[int(single[0].argmin())]
         print(f"{what:>28}: {k}; p = {p[0]:.3f} ({worst.replace('_', ' ')})")
 

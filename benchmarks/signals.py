@@ -6,7 +6,7 @@ The families are those shown in training and those in the card of weights, none 
 images are made of the calibration part and put through a measurement's noise. Printed is the area under the ROC curve
 against the calibration part itself, for each signal of the weights, and for the smallest of their p-values, their
 product and their harmonic mean (with the tails of :mod:`magnoscope.trust.calibration`), with p-values from one half of
-the calibration part against the other half.
+the calibration part against the other half. "Refused" is the share beyond what one in a hundred of that half is.
 
 What asks for parameters beyond the priors is tried on priors narrowed to their middle: spectra of the calibration part
 with parameters outside against spectra of the training part with all of them inside.
@@ -97,19 +97,21 @@ def main() -> None:
         left = load_part(magnets, study, "test", foreign=True)
         families["random magnets, left out"] = replace(left, labels=np.zeros_like(left.labels))
     usual = look(own, 1)
-    ranked, other = replace(weights.calibration, held_back=usual[::2]), usual[1::2]
+    ranked, other = replace(weights.calibration, held_back=usual[::2], noise=None), usual[1::2]
 
     def combined(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
         single, together = ranked.p_values(values)
         return -np.log(single).min(1), -np.log(single).sum(1), -together
 
-    names = [*weights.calibration.signals, "smallest p", "product of p", "harmonic mean"]
+    names = [*weights.calibration.signals, "smallest p", "product of p", "harmonic mean", "refused"]
+    bound = np.quantile(combined(other)[2], 0.99)
     print(f"{'':>28}" + "".join(f"  {name:>26}" for name in names))
     for seed, (name, part) in enumerate(families.items(), 2):
         found = look(part, seed)
         areas = [area(usual[:, i], found[:, i]) for i in range(found.shape[1])]
         areas += [area(*pair) for pair in zip(combined(other), combined(found), strict=True)]
-        print(f"{name:>28}" + "".join(f"  {value:26.3f}" for value in areas), flush=True)
+        refused = float(np.mean(combined(found)[2] > bound))
+        print(f"{name:>28}" + "".join(f"  {value:26.3f}" for value in (*areas, refused)), flush=True)
     emulator = weights.calibration.emulator
     if emulator is not None:
         narrow = replace(weights, calibration=replace(weights.calibration, emulator=narrowed(emulator, MIDDLE)))

@@ -150,8 +150,8 @@ def classify(
         name: best_match(simulator, spectrum, name, None if estimates is None else estimates[i], pointed)
         for i, name in enumerate(study.classes)
     }
-    values = signal_values(calibration, output, measured[None], spectrum.valid[None], compared)[0]
-    single, combined = (p[0] for p in calibration.p_values(values[None]))
+    values, noise = signal_values(calibration, output, measured[None], spectrum.valid[None], compared)
+    single, combined = (p[0] for p in calibration.p_values(values, noise))
     p_value = float(combined)
     nearest = study.classes[int(k.argmax())]
     inside = p_value >= LEAST_P
@@ -170,7 +170,7 @@ def classify(
         p_value=p_value,
         signals={
             name: {"value": float(v), "p_value": float(p)}
-            for name, v, p in zip(calibration.signals, values, single, strict=True)
+            for name, v, p in zip(calibration.signals, values[0], single, strict=True)
         },
         matches=matches,
         warning=warning,

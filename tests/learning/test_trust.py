@@ -27,6 +27,7 @@ from magnoscope.trust.calibration import (
 from magnoscope.trust.held_back import calibrate
 from magnoscope.trust.match import match, tile_noise
 from magnoscope.trust.reconstruction import fit_reconstruction
+from magnoscope.trust.signals import noise_level
 from magnoscope.views import Axis, MapView
 
 
@@ -231,8 +232,11 @@ def test_calibration_has_the_nuisances_of_the_training(monkeypatch):
     part = Part(images, np.arange(40) % 2, np.full((40, 2), 0.5, np.float32))
     without = Nuisance().without("masks", "hot")
     found = calibrate(network, part, part, torch.ones(1, *images.shape[1:], dtype=torch.bool), 0, view, without)
-    assert set(seen) == {without.measured, replace(without.measured, quiet=without.quiet)}
-    assert found.signals[-1] == "unexplained_structure" and found.held_back.shape == (120, 3)
+    assert set(seen) == {without.measured, replace(without, noise=(0.125, 2.0))}
+    assert found.signals[-1] == "unexplained_structure" and found.held_back.shape == (160, 3)
+    assert found.noise is not None and found.noise.shape == (160,)
+    # in what is held back there is more noise than in a measurement, and hardly any
+    assert found.noise.min() < 0.2 * found.noise.max()
     assert Nuisance.from_settings(json.loads(json.dumps(without.settings()))) == without
 
 
@@ -270,3 +274,44 @@ def test_a_signal_without_a_doubt_is_not_outvoted_and_tails_are_those_of_a_paret
     # p-values of spectra like the held-back ones are uniform
     fresh = np.column_stack([rng.normal(size=(2000, 4)), stats.genpareto.rvs(0.4, size=2000, random_state=2)])
     assert stats.kstest(calibration.p_values(fresh)[1], "uniform").pvalue > 0.01
+
+
+def noisy(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two signals that grow with less noise, and the noise."""
+    rng = np.random.default_rng(seed)
+    noise = np.exp(rng.uniform(-2, 0.7, n)) * (rng.uniform(size=n) > 0.15)
+    return (rng.normal(size=(n, 2)) * 0.3 + 1) / (0.2 + noise[:, None]), noise
+
+
+def test_p_value_is_uniform_at_every_noise_and_refuses_what_another_noise_would_excuse():
+    values, noise = noisy(2000, 0)
+    fitted = replace(calibration(values), noise=noise)
+    fresh, level = noisy(4000, 1)
+    p = fitted.p_values(fresh, level)[1]
+    for low, high in ((-1, 0.1), (0.3, 0.6), (0.8, 1.2), (1.4, 3)):
+        here = p[(level > low) & (level < high)]
+        assert len(here) > 250
+        for share in (0.02, 0.1, 0.5):
+            room = 4 * np.sqrt(share * (1 - share) / len(here)) + 0.01
+            assert np.mean(here <= share) < share + room
+            # at the end of the range there is none with more noise to compare with, and doubt is rarer
+            assert high == 3 or np.mean(here <= share) > share - room
+    # usual without noise, but not with as much noise as a measurement's
+    odd = np.array([[4.0, 4.0]])
+    assert fitted.p_values(odd, np.array([0.0]))[1][0] > 0.05
+    assert fitted.p_values(odd, np.array([1.0]))[1][0] < 0.01
+    assert calibration(values).p_values(odd)[1][0] > 0.05
+
+
+def test_noise_level_is_that_of_a_pixel_over_its_runs_mean():
+    view, rng = square_view(), np.random.default_rng(0)
+    smooth = waves(view, 1, 0)[0] + 1.0
+    measured = smooth + rng.normal(size=smooth.shape) * 0.4 * smooth.mean((1, 2, 3), keepdims=True)
+    everywhere = np.ones(smooth.shape, bool)
+    found = noise_level(view, measured, everywhere)
+    assert found == pytest.approx(0.4, rel=0.1)
+    # neither the scale of a run nor a hot pixel changes it, and where there are no detectors there is none
+    measured[0] *= 50
+    measured[1, 0, 3, 3] = 1e4
+    assert noise_level(view, measured, everywhere) == pytest.approx(found, rel=0.05)
+    assert noise_level(view, np.zeros(smooth.shape), ~everywhere) == 0.0

@@ -208,8 +208,8 @@ def _verdict(weights: Weights, spectrum: Spectrum) -> str:
     output = run_network(weights, spectrum)
     k = dict(zip(spectrum.study.classes, output.scores[0].numpy().astype(float), strict=True))
     measured = np.where(spectrum.valid, spectrum.signal, 0.0)
-    signals = signal_values(weights.calibration, output, measured[None], spectrum.valid[None])
-    p = float(weights.calibration.p_values(signals)[1][0])
+    observed = signal_values(weights.calibration, output, measured[None], spectrum.valid[None])
+    p = float(weights.calibration.p_values(*observed)[1][0])
     return f"{_scores(k)}; like training p = {p:.2g}"
 
 

@@ -10,7 +10,8 @@ explain (none of which asks the network), and in an ensemble how much its member
 p-values (D. J. Wilson, PNAS 116, 1195 (2019)), itself ranked among the held-back simulations' because signals are not
 independent, is one calibrated p-value for "like the training data". It is led by the signals that have least doubt, and
 a signal beyond nearly all held-back simulations counts by how far it is beyond them: in a product of ranks four signals
-without an opinion outvote one without a doubt.
+without an opinion outvote one without a doubt. All of this is relative to the held-back simulations about as noisy as
+the input: what noise hides in one spectrum is a reason for doubt in another without it.
 """
 
 from dataclasses import dataclass
@@ -35,6 +36,10 @@ TAIL = 0.05
 """Share of held-back simulations in the tail of a signal."""
 FEWEST_IN_TAIL = 10
 """Held-back simulations in a tail below which ranks alone are used."""
+AS_NOISY = 300
+"""Held-back simulations, those nearest in noise, that an input is compared with."""
+LEAST_NOISE = 0.01
+"""Noise below this share of the mean intensity does not count."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class Calibration:
         What "distance_from_simulations" needs.
     emulator : Emulator or None
         What the signals of ``OF_MATCH`` need.
+    noise : (n,) or None
+        Of the held-back simulations, :func:`.signals.noise_level`; None in weights that compare an input with all.
     """
 
     temperature: float
@@ -72,6 +79,7 @@ class Calibration:
     reconstruction: Reconstruction | None = None
     manifold: Manifold | None = None
     emulator: Emulator | None = None
+    noise: NDArray[np.float64] | None = None
 
     def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated probabilities (n, classes)."""
@@ -87,12 +95,35 @@ class Calibration:
         """Mahalanobis distance to the nearest class, (n,)."""
         return mahalanobis(features, self.means, self.precision)
 
-    def p_values(self, signals: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The p-value of each signal, (n, n_signals), and the calibrated one of all together, (n,)."""
-        single = _ranks(signals, self.held_back)
-        together, among = (_harmonic(_log_p(s, self.held_back)) for s in (signals, self.held_back))
-        combined = (1 + np.searchsorted(np.sort(among), together, side="right")) / (1 + len(among))
+    def p_values(
+        self, signals: NDArray[np.float64], noise: NDArray[np.float64] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The p-value of each signal, (n, n_signals), and the calibrated one of all together, (n,).
+
+        Parameters
+        ----------
+        signals : (n, n_signals)
+        noise : (n,), optional
+            Of the same inputs. Each is compared with the ``AS_NOISY`` held-back simulations nearest in its logarithm,
+            or with all if it is not given.
+        """
+        if noise is None or self.noise is None:
+            return _against(signals, self.held_back)
+        own, level = (np.log(np.maximum(each, LEAST_NOISE)) for each in (self.noise, noise))
+        nearest = [np.argsort(np.abs(own - one), kind="stable")[:AS_NOISY] for one in level]
+        pairs = [_against(row[None], self.held_back[index]) for row, index in zip(signals, nearest, strict=True)]
+        single, combined = (np.concatenate(each) for each in zip(*pairs, strict=True))
         return single, combined
+
+
+def _against(
+    signals: NDArray[np.float64], held_back: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The p-value of each signal among held-back ones, and that of all together."""
+    single = _ranks(signals, held_back)
+    together, among = (_harmonic(_log_p(s, held_back)) for s in (signals, held_back))
+    combined = (1 + np.searchsorted(np.sort(among), together, side="right")) / (1 + len(among))
+    return single, combined
 
 
 def _softmax(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -35,8 +35,10 @@ from .weights import Weights
 COVERAGE = 0.9
 REPEATS = 8
 """Noisy copies of each held-back image for the temperature and the label sets."""
-SIGNAL_REPEATS = 3
+SIGNAL_REPEATS = 4
 """Noisy copies of each held-back image for the signals."""
+LESS_NOISE = 4
+"""The signals are measured down to so many times less noise than there was in training, for cleaned spectra."""
 FOREIGN_IMAGES = 200
 """At most so many images of the test part are made foreign for the report."""
 
@@ -112,20 +114,9 @@ def calibrate(
     threshold = label_threshold(probabilities, fresh.labels.numpy(), COVERAGE, REPEATS)
     if shared is not None:
         threshold = min(threshold, _shared_threshold(network, draft, shared, coverages, nuisance.measured, seed))
-    values = _usual_signals(network, draft, held_back, coverages, nuisance, seed)
-    return replace(draft, label_threshold=threshold, held_back=values)
-
-
-def _usual_signals(
-    network: SpectrumNetwork, draft: Calibration, part: Part, coverages: torch.Tensor, nuisance: Nuisance, seed: int
-) -> NDArray[np.float64]:
-    """Signals of held-back simulations, (n, n_signals), with a measurement's noise or none, as often as in training.
-
-    With all the noise of training, twice a measurement's at most, spectra with a measurement's would hardly ever have a
-    small p-value.
-    """
-    noise = replace(nuisance.measured, quiet=nuisance.quiet)
-    return observe(network, draft, _repeat(part, SIGNAL_REPEATS), coverages, noise, seed + 13)[1]
+    usual = replace(nuisance, noise=(nuisance.noise[0] / LESS_NOISE, nuisance.noise[1]))
+    values, noise = observe(network, draft, _repeat(held_back, SIGNAL_REPEATS), coverages, usual, seed + 13)[1:]
+    return replace(draft, label_threshold=threshold, held_back=values, noise=noise)
 
 
 def _signals(manifold: Manifold | None, emulator: Emulator | None, disagreement: bool) -> tuple[str, ...]:
@@ -195,8 +186,8 @@ def foreign_report(
     """
 
     def p_values(part: Part, seed: int) -> NDArray[np.float64]:
-        signals = observe(weights.network, weights.calibration, part, coverages, MEASUREMENT_LIKE, seed)[1]
-        return weights.calibration.p_values(signals)[1]
+        observed = observe(weights.network, weights.calibration, part, coverages, MEASUREMENT_LIKE, seed)[1:]
+        return weights.calibration.p_values(*observed)[1]
 
     own = p_values(test, seed + 31)
     out = {"test part": {"below_0.01": float(np.mean(own < 0.01))}}

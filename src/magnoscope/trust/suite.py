@@ -151,9 +151,11 @@ def run_suite(
         n = len(images)
         blank = np.full((n, test.parameters.shape[1]), 0.5, np.float32)
         part = Part(images.astype(np.float32), np.maximum(labels, 0), blank, test.mirrors)
-        found, signals = observe(weights.network, weights.calibration, part, coverage, MEASUREMENT_LIKE, seed + 51)
+        found, signals, noise = observe(
+            weights.network, weights.calibration, part, coverage, MEASUREMENT_LIKE, seed + 51
+        )
         k = found.output.scores.numpy().astype(float)
-        return Seen(signals, weights.calibration.p_values(signals)[1], k, labels)
+        return Seen(signals, weights.calibration.p_values(signals, noise)[1], k, labels)
 
     some = chosen(test, 4 * number)
     own = look(np.asarray(some.images), some.labels)

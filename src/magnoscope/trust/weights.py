@@ -52,6 +52,8 @@ def save_weights(weights: Weights, path: Path) -> None:
     found = weights.calibration
     tensors = {f"network.{k}": v for k, v in weights.network.state_dict().items()}
     tensors |= {f"calibration.{k}": torch.as_tensor(getattr(found, k)) for k in ARRAYS}
+    if found.noise is not None:
+        tensors["calibration.noise"] = torch.as_tensor(found.noise)
     if found.reconstruction is not None:
         tensors["calibration.components"] = torch.as_tensor(found.reconstruction.components).half().contiguous()
         tensors["calibration.spread"] = torch.as_tensor(found.reconstruction.spread)
@@ -119,6 +121,7 @@ def load_weights(path: str | Path, study: Study) -> tuple[Weights, str | None]:
         calibration = Calibration(
             **settings,
             **arrays,
+            noise=tensors["calibration.noise"].numpy() if "calibration.noise" in tensors else None,
             reconstruction=_reconstruction(study, tensors),
             manifold=_manifold(study, tensors),
             emulator=_emulator(study, tensors),
@@ -206,7 +209,9 @@ def _sound(calibration: Calibration, network: SpectrumNetwork) -> bool:
         and (calibration.reconstruction is None or calibration.reconstruction.sound)
         and (calibration.manifold is None or calibration.manifold.sound(features))
         and len(calibration.held_back) > 0
+        and (calibration.noise is None or calibration.noise.shape == (len(calibration.held_back),))
     )
     numbers = [calibration.temperature, calibration.label_threshold, calibration.coverage]
-    finite = all(np.isfinite(a).all() for a in (numbers, calibration.means, calibration.precision))
+    noise = [] if calibration.noise is None else calibration.noise
+    finite = all(np.isfinite(a).all() for a in (numbers, noise, calibration.means, calibration.precision))
     return fits and finite and all(bool(torch.isfinite(v).all()) for v in network.state_dict().values())
