@@ -11,6 +11,7 @@ import torch
 import zarr
 from safetensors.torch import save_file
 
+from magnoscope.cli.training import current_commit
 from magnoscope.dataset.cluster import dask_client
 from magnoscope.dataset.tasks import Job, make_chunk
 from magnoscope.study import Study
@@ -238,7 +239,8 @@ def test_weights_are_calibrated_anew(run, mine: Path, training_set: Path, square
     before, _ = load_weights(mine, square)
     card = run("calibrate", mine, training_set, "--json").json
     after, _ = load_weights(mine, square)
-    assert card == after.card
+    assert card == after.card and card["calibrated"] == current_commit() and card["commit"] == before.card["commit"]
+    assert "calibrated" not in before.card
     for name, row in before.card["scores"].items():
         assert all(card["scores"][name][k] == pytest.approx(row[k], rel=1e-4) for k in ("accuracy", "nll", "set_size"))
     assert after.calibration.signals == ("feature_distance", "centroid_distance", "unexplained_structure")

@@ -47,7 +47,7 @@ FINE = 0.25
 """Learning rate of a training that starts from weights, in units of the usual one."""
 
 
-def _commit() -> str:
+def current_commit() -> str:
     """The commit of the checkout the package runs from, "unknown" where there is none."""
     try:
         found = subprocess.run(
@@ -90,7 +90,7 @@ def train(
     width = width or recipe.width
     _refuse(kind, width, shared, foreign)
     writable(output, ".safetensors")
-    found, commit = study_of(dataset, study), _commit()
+    found, commit = study_of(dataset, study), current_commit()
     source, coverages = open_set(dataset), random_coverage(found, COVERAGES, seed)
     parts = _parts(source, found, shared, foreign)
     nuisance = recipe.nuisance.without(*without.split(",")) if without else recipe.nuisance

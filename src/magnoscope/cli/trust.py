@@ -33,7 +33,7 @@ from .common import (
     writable,
 )
 from .datasets import study_of
-from .training import COVERAGES
+from .training import COVERAGES, current_commit
 
 WeightsArgument = Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Weights that `train` or `calibrate` wrote.")]
 
@@ -113,6 +113,7 @@ def calibrate(
     found = study_of(dataset, study)
     loaded = [_trained_on(path, dataset, found)[0] for path in weights]
     network, card = (loaded[0].network, loaded[0].card) if len(loaded) == 1 else _together(loaded)
+    card = card | {"calibrated": current_commit()}
     halved(network)
     network.eval()
     trunk = _trunk(posterior, loaded, dataset, found)
