@@ -273,7 +273,22 @@ def test_a_signal_without_a_doubt_is_not_outvoted_and_tails_are_those_of_a_paret
     np.testing.assert_allclose(_log_p(np.tile([[4.0], [10.0]], 5), held_back)[:, 4], true, atol=0.3)
     # p-values of spectra like the held-back ones are uniform
     fresh = np.column_stack([rng.normal(size=(2000, 4)), stats.genpareto.rvs(0.4, size=2000, random_state=2)])
-    assert stats.kstest(calibration.p_values(fresh)[1], "uniform").pvalue > 0.01
+    p = calibration.p_values(fresh)[1]
+    # both the fresh and the held-back ones are 2000 draws, so that distances are those of two samples
+    assert stats.kstwobign.sf(stats.kstest(p, "uniform").statistic * np.sqrt(2000 * 2000 / 4000)) > 0.01
+
+
+def test_p_values_of_few_held_back_simulations_are_exact():
+    """Of many sets of 300 correlated and heavy-tailed ones: no share below a bound larger than the bound, by chance."""
+    rng = np.random.default_rng(0)
+    p = []
+    for _ in range(40):
+        mixing = np.eye(4) + 0.5 * rng.normal(size=(4, 4))
+        values = np.abs(rng.standard_t(3, size=(600, 4)) @ mixing)
+        p.append(calibration(values[:300]).p_values(values[300:])[1])
+    for share in (0.01, 0.05, 0.5):
+        found = [np.mean(each <= share) for each in p]
+        assert np.mean(found) == pytest.approx(share, abs=3.5 * np.std(found) / np.sqrt(len(found)))
 
 
 def noisy(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -121,7 +121,7 @@ def _against(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The p-value of each signal among held-back ones, and that of all together."""
     single = _ranks(signals, held_back)
-    together, among = (_harmonic(_log_p(s, held_back)) for s in (signals, held_back))
+    together, among = _harmonic(_log_p(signals, held_back)), _harmonic(_log_p_of_each(held_back))
     combined = (1 + np.searchsorted(np.sort(among), together, side="right")) / (1 + len(among))
     return single, combined
 
@@ -160,6 +160,20 @@ def _log_p(signals: NDArray[np.float64], held_back: NDArray[np.float64]) -> NDAr
         shape = max(0.0, 2 - mean / (mean - 2 * weighted)) if mean > 2 * weighted else 0.0
         scaled = (signals[beyond, column] - start) / (mean * (1 - shape))
         out[beyond, column] = np.log(TAIL) - (np.log1p(shape * scaled) / shape if shape > 0 else scaled)
+    return out
+
+
+def _log_p_of_each(held_back: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What :func:`_log_p` says of each held-back simulation among the others, (n, n_signals).
+
+    Were each among those that its own value is of, all others' p-values would come out larger, and a new input's too
+    small: three in two hundred below 0.01 with 300 held-back simulations.
+    """
+    n = len(held_back)
+    out = np.log((_ranks(held_back, held_back) * (n + 1) - 1) / n)
+    for row, column in zip(*np.nonzero(held_back > np.quantile(held_back, 1 - TAIL, axis=0)), strict=True):
+        own = held_back[:, [column]]
+        out[row, column] = _log_p(own[[row]], np.delete(own, row, 0))[0, 0]
     return out
 
 

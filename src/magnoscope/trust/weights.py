@@ -212,6 +212,6 @@ def _sound(calibration: Calibration, network: SpectrumNetwork) -> bool:
         and (calibration.noise is None or calibration.noise.shape == (len(calibration.held_back),))
     )
     numbers = [calibration.temperature, calibration.label_threshold, calibration.coverage]
-    noise = [] if calibration.noise is None else calibration.noise
+    noise = np.zeros(0) if calibration.noise is None else calibration.noise
     finite = all(np.isfinite(a).all() for a in (numbers, noise, calibration.means, calibration.precision))
     return fits and finite and all(bool(torch.isfinite(v).all()) for v in network.state_dict().values())
