@@ -153,13 +153,8 @@ def _log_p(signals: NDArray[np.float64], held_back: NDArray[np.float64]) -> NDAr
         start = np.quantile(held_back[:, column], 1 - TAIL)
         excess = np.sort(held_back[:, column][held_back[:, column] > start] - start)
         beyond = signals[:, column] > start
-        if len(excess) < FEWEST_IN_TAIL or not beyond.any():
-            continue
-        mean = excess.mean()
-        weighted = np.mean(excess * (1 - (np.arange(1, len(excess) + 1) - 0.35) / len(excess)))
-        shape = max(0.0, 2 - mean / (mean - 2 * weighted)) if mean > 2 * weighted else 0.0
-        scaled = (signals[beyond, column] - start) / (mean * (1 - shape))
-        out[beyond, column] = np.log(TAIL) - (np.log1p(shape * scaled) / shape if shape > 0 else scaled)
+        if len(excess) >= FEWEST_IN_TAIL and beyond.any():
+            out[beyond, column] = _log_tail(signals[beyond, column] - start, *_pareto(excess))
     return out
 
 
@@ -171,10 +166,39 @@ def _log_p_of_each(held_back: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     n = len(held_back)
     out = np.log((_ranks(held_back, held_back) * (n + 1) - 1) / n)
-    for row, column in zip(*np.nonzero(held_back > np.quantile(held_back, 1 - TAIL, axis=0)), strict=True):
-        own = held_back[:, [column]]
-        out[row, column] = _log_p(own[[row]], np.delete(own, row, 0))[0, 0]
+    for column, values in enumerate(held_back.T):
+        ordered = np.sort(values)
+        # the same whichever of the tail is left out
+        start = np.quantile(ordered[:-1], 1 - TAIL)
+        tail = ordered[ordered > start] - start
+        if len(tail) <= FEWEST_IN_TAIL:
+            continue
+        others = np.arange(len(tail) - 1)
+        others = others + (others >= np.arange(len(tail))[:, None])
+        found = _log_tail(tail, *_pareto(tail[others]))
+        beyond = values > start
+        out[beyond, column] = found[np.searchsorted(tail, values[beyond] - start)]
     return out
+
+
+def _pareto(excess: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scale and shape of excesses (..., m) in ascending order."""
+    m = excess.shape[-1]
+    mean = excess.mean(-1)
+    weighted = (excess * (1 - (np.arange(1, m + 1) - 0.35) / m)).mean(-1)
+    bent = mean > 2 * weighted
+    shape = np.where(bent, np.maximum(0, 2 - mean / np.where(bent, mean - 2 * weighted, 1)), 0)
+    return mean * (1 - shape), shape
+
+
+def _log_tail(
+    excess: NDArray[np.float64], scale: NDArray[np.float64], shape: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Logarithm of the p-value of values that are so far in the tail, (n,)."""
+    scaled = excess / scale
+    heavy = shape > 0
+    steep = np.where(heavy, shape, 1)
+    return np.log(TAIL) - np.where(heavy, np.log1p(steep * scaled) / steep, scaled)
 
 
 def _harmonic(log_p: NDArray[np.float64]) -> NDArray[np.float64]:
