@@ -1,107 +1,117 @@
-"""How parameter sets are drawn, and which of them the magnetic structure forbids."""
+"""Weighted draws of the posterior: in a valley that a parabola does not describe, they are those of a grid."""
 
-from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy
 
-from magnoscope.dataset.draws import UNIFORM, Law, candidates
-from magnoscope.dataset.parts import shared_targets
-from magnoscope.dataset.rejections import rejections
-from magnoscope.errors import StudyError
-from magnoscope.spinwave import ModeSolver, is_stable
-from magnoscope.study import Study
+from magnoscope.estimate.descent import Curvature, Point, Target
+from magnoscope.estimate.instrument_errors import Error, Response
+from magnoscope.estimate.likelihood import TileLikelihood
+from magnoscope.estimate.proposal import Box, Part, fitted
+from magnoscope.estimate.result import covariances
+from magnoscope.estimate.sampling import Sample, sample
+from magnoscope.spectrum import Spectrum
+from magnoscope.studies import parse_study
 
-
-@pytest.fixture(scope="module")
-def solver(pcsmo: Study) -> ModeSolver:
-    return ModeSolver(pcsmo.models["goodenough"])
-
-
-def draws(solver: ModeSolver, law: Law, number: int, tries: int = 1, seed: int = 4, **more) -> np.ndarray:
-    """Tries of the first images, (images, tries, parameters)."""
-    return np.array([list(islice(candidates(solver, seed, 0, i, law, **more), tries)) for i in range(number)])
+STUDY = parse_study((Path(__file__).parents[1] / "cli" / "square.toml").read_text())
+WIDTHS = (np.arange(60) + 0.5) / 10
+"""An error that is never negative, on a grid."""
+SHARES = (0.05, 0.16, 0.5, 0.84, 0.95)
 
 
-def discrepancy(solver: ModeSolver, points: np.ndarray) -> float:
-    """Largest gap between the drawn and the uniform distribution over all parameters."""
-    low, high = solver.model.prior.T
-    ordered = np.sort((points - low) / (high - low), axis=0)
-    return float(np.abs(ordered - (np.arange(len(points))[:, None] + 0.5) / len(points)).max())
+def drawn(target: Target, end: Point, about: Curvature, number: int = 300) -> Sample:
+    """Draws of a target with errors that are those of the curvature, so that its likelihood is what is drawn of."""
+    covariance = covariances(about)[0]
+    found = sample(target, end, about, (covariance, covariance), target.simulate, lambda values: True, number)
+    assert found is not None
+    return found
 
 
-def test_uniform_draws_are_those_of_the_seed(solver: ModeSolver) -> None:
-    low, high = solver.model.prior.T
-    rng = np.random.default_rng([4, 0, 7])
-    expected = [rng.uniform(low, high) for _ in range(3)]
-    np.testing.assert_array_equal(list(islice(candidates(solver, 4, 0, 7), 3)), expected)
+def ended(target: Target, *unknowns: float) -> tuple[Point, Curvature]:
+    """Where a descent from there ends."""
+    start = target.look(np.array(unknowns))
+    assert start is not None
+    end = target.descend(start, 20)
+    return end, target.curvature(end)
 
 
-@pytest.mark.parametrize("attempt", [0, 1])
-def test_sobol_points_are_spread_evenly_first_and_second_tries_alike(solver: ModeSolver, attempt: int) -> None:
-    even = draws(solver, Law("sobol"), 256, 2)[:, attempt]
-    assert discrepancy(solver, even) < 0.01 < discrepancy(solver, draws(solver, UNIFORM, 256, 2)[:, attempt])
+def noisy(signal: np.ndarray, noise: float, seed: int) -> TileLikelihood:
+    rng = np.random.default_rng([seed, 1])
+    measured = signal + noise * rng.standard_normal(signal.shape)
+    return TileLikelihood.of(Spectrum(STUDY, measured, np.full(signal.shape, True)))
 
 
-def test_sobol_points_do_not_depend_on_how_many_there_are(solver: ModeSolver) -> None:
-    alone = next(candidates(solver, 4, 0, 100, Law("sobol")))
-    np.testing.assert_array_equal(draws(solver, Law("sobol"), 101)[100, 0], alone)
-    assert not np.array_equal(alone, next(candidates(solver, 5, 0, 100, Law("sobol"))))
+@pytest.mark.parametrize("seed", [0, 2])
+def test_a_valley_that_ends_where_an_error_cannot_be_negative(seed: int):
+    base, one, two, three = np.random.default_rng(seed).standard_normal((4, *STUDY.shape))
+    change = 1.8 * one + 0.6 * three
+
+    # the parameter and the error compensate each other, along a bend
+    def simulate(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        off = values[0] - 0.45
+        return 3 * base + 12 * off * one + 10 * off**2 * two - float(sizes[0]) * change
+
+    response = Response(
+        (Error("mosaic", None, (0.0, 6.0)),),
+        np.ones(1),
+        -change[None],
+        0 * change[None],
+        np.ones((1, 1, STUDY.shape[0])),
+    )
+    likelihood = noisy(simulate(np.array([0.45]), np.array([0.1])), 3.0, seed)
+    target = Target(likelihood, simulate, np.array([[0.0, 1.0]]), response)
+    end, about = ended(target, 0.5, 1.0)
+    error = float(np.sqrt(covariances(about)[0][0, 0]))
+
+    places = np.linspace(end.values[0] - 6 * error, end.values[0] + 6 * error, 41)
+    heights = np.array([[simulate(np.array([p]), np.array([w])) for w in WIDTHS] for p in places])
+    several = likelihood.repeated(len(WIDTHS))
+    totals = [several.totals(np.stack([likelihood.simulated(s) for s in row]), end.profile) for row in heights]
+    density = np.exp(np.array(totals) - np.max(totals) - 0.5 * WIDTHS**2).sum(1)
+    below = np.cumsum(density) - 0.5 * density
+    wanted = np.interp(SHARES, below / density.sum(), places)
+
+    found = drawn(target, end, about)
+    assert found.effective > 150
+    got = np.array([found.quantile(share)[0] for share in SHARES])
+    assert got == pytest.approx(wanted, abs=0.25 * error)
 
 
-def test_draws_around_a_point(solver: ModeSolver) -> None:
-    law = Law("around", 0.05, (("goodenough", "JF1", -19.0), ("dimer", "D", 0.1)))
-    found = draws(solver, law, 500)[:, 0]
-    low, high = solver.model.prior.T
-    assert np.all((found >= low) & (found <= high))
-    centre = solver.model.values({"JF1": -19.0})
-    spread = found.std(0) / (high - low)
-    assert np.all(spread[1:] == pytest.approx(0.05, rel=0.15)) and spread[0] < 0.05  # cut off at -20
-    np.testing.assert_allclose(found[:, 1:].mean(0), centre[1:], atol=0.01 * (high - low)[1:].max())
+def test_intervals_of_few_draws_hold_what_they_say():
+    rng = np.random.default_rng(0)
+    held, many = 0, 4000
+    for _ in range(many):
+        found = Sample(rng.normal(size=(19, 1)), np.full(19, 1 / 19))
+        held += bool(found.quantile(0.05)[0] <= rng.normal() <= found.quantile(0.95)[0])
+    # the first and the last of 19 draws leave a twentieth on either side
+    assert held / many == pytest.approx(0.9, abs=3 * np.sqrt(0.09 / many))
 
 
-def test_shared_draws_are_the_same_hamiltonian_in_both_models(pcsmo: Study) -> None:
-    (overlap,) = pcsmo.overlaps
-    for number, name in enumerate(pcsmo.classes):
-        solver = ModeSolver(pcsmo.models[name])
-        found = next(candidates(solver, 4, number, 5, Law("overlap"), pcsmo.overlaps))
-        shared = np.linalg.lstsq(overlap.rows[name][:, :-1], found - overlap.rows[name][:, -1], rcond=None)[0]
-        other = pcsmo.classes[1 - number]
-        q = np.random.default_rng(0).uniform(-1, 1, (4, 3))
-        partner = ModeSolver(pcsmo.models[other])
-        values = overlap.values(other, shared)
-        assert bool(is_stable(solver, found)) == bool(is_stable(partner, values))
-        ours, theirs = solver.solve(found, q), partner.solve(values, q)
-        np.testing.assert_allclose(ours.energies, theirs.energies, atol=1e-6)
-        np.testing.assert_array_equal(shared_targets(pcsmo, name, range(2)), [[0.5, 0.5], [0.5, 0.5]])
+def test_draws_are_inside_their_bounds_and_of_the_density_that_is_said():
+    box = Box(np.array([0.0, -2.5, 0.02]), np.array([1.0, 2.5, 6.0]))
+    root = np.array([[0.1, 0.0, 0.0], [0.3, 0.5, 0.0], [0.2, -0.4, 1.0]])
+    part = box.part(np.array([0.9, 2.5, 0.02]), root @ root.T, 1)
+    likeliest, line = part.draw(4000, 4, np.random.default_rng(1))
+    inside = box.inside(line)
+    assert np.all((inside > box.low) & (inside < box.high))
+    # the others are in pairs about where they are likeliest
+    assert np.allclose(line[:, :2, 1:] + line[:, 2:, 1:], 2 * likeliest[:, None, 1:])
+    # weighted by their density, they are even: a share of the volume that another box has
+    weight = np.exp(box.log_stretch(line) - part.log_density(line))
+    halves = [weight[inside[..., n] < 0.5 * (box.low + box.high)[n]].sum() / weight.sum() for n in range(3)]
+    assert halves == pytest.approx([0.5] * 3, abs=0.15)
 
 
-def test_rejected_draws_by_parameter(pcsmo: Study) -> None:
-    """Negative JA1 = JA2 are unstable, so rejections of the dimer model are where JA1 or JA2 is negative."""
-    solver = ModeSolver(pcsmo.models["dimer"])
-    thrown = np.zeros(60, np.int32)
-    for index in range(60):
-        stream = candidates(solver, 9, 1, index)
-        thrown[index] = next(n for n, v in enumerate(stream) if bool(is_stable(solver, v)))
-    done = np.arange(60) != 13
-    table = rejections(pcsmo, 1, 9, thrown, done)
-    assert table.parameters == tuple(p.name for p in solver.model.parameters)
-    assert np.all(table.drawn.sum(1) == thrown[done].sum() + 59) and np.all(table.rejected.sum(1) == thrown[done].sum())
-    shares = dict(zip(table.parameters, table.shares, strict=True))
-    for name in ("JA1", "JA2"):
-        assert np.nanmean(shares[name][:5]) > np.nanmean(shares[name][5:]) + 0.2
-    assert table.share == pytest.approx(thrown[done].sum() / (thrown[done].sum() + 59))
-
-
-def test_laws_that_make_no_sense(pcsmo: Study) -> None:
-    for law, said in (
-        (Law("around", 0.0), "a width of 0 of the prior makes no draws"),
-        (Law("around", 0.1, (("goodenough", "JX", 1.0),)), "has no parameter JX"),
-        (Law("around", 0.1, (("goodenough", "JA", 9.0),)), r"JA = 9 lies outside the prior \[0, 3\]"),
-        (Law("nonsense"), "there are no draws nonsense"),  # type: ignore[arg-type]
-    ):
-        with pytest.raises(StudyError, match=said):
-            law.check(pcsmo)
-    assert Law.from_settings(None) == UNIFORM
-    around = Law("around", 0.2, (("goodenough", "JA", 1.0),))
-    assert Law.from_settings(around.settings()) == around
+def test_what_is_drawn_of_is_fitted_to_weighted_draws():
+    begun = Part(np.zeros(2), np.eye(2), 1)
+    line = begun.draw(1500, 4, np.random.default_rng(2))[1]
+    wanted = scipy.stats.multivariate_normal([0.5, -0.5], [[0.5, 0.2], [0.2, 0.3]])
+    weights = np.exp(wanted.logpdf(line) - begun.log_density(line))
+    found = fitted(begun, line, weights / weights.sum())
+    assert found.mean == pytest.approx(wanted.mean, abs=0.05)
+    assert found.covariance == pytest.approx(wanted.cov, abs=0.05)
+    # two draws know little, and what they say of the covariance is heard as little
+    few = fitted(begun, line[:2], np.full((2, 4), 1 / 8))
+    assert np.linalg.eigvalsh(few.covariance).min() > 0.3

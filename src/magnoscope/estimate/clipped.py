@@ -102,7 +102,8 @@ class ClippedLikelihood(TileLikelihood):
         total = np.maximum(seen.bend.sum(1), 1e-300)
         mean = (seen.bend * model).sum(1) / total
         dm, force = model - mean[:, None], seen.weight * seen.residual
-        bends = np.stack([(seen.bend * dm * dm).sum(1) + pull.strength, total], 1)
+        # where a simulation has nothing and nothing pulls, the scale stays
+        bends = np.stack([np.maximum((seen.bend * dm * dm).sum(1) + pull.strength, 1e-300), total], 1)
         forces = np.stack([(force * dm).sum(1) + pull.strength * (pull.centre - scale), force.sum(1)], 1)
         cross = np.stack([(seen.cross * dm).sum(1), seen.cross.sum(1)], 1)
         lift = 0.5 * valid * self.floor / level

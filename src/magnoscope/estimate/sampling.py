@@ -4,20 +4,21 @@ The likelihood of pixels is narrower than the errors of a fit, which hold the di
 raised to a power below one, the one that gives it the volume of those errors, and looked up at parameters moved so that
 its curvature is theirs in every direction (both adjustments of a misspecified likelihood are of R. E. Chandler and
 S. Bate, Biometrika 94, 167 (2007), and M. Ribatet, D. Cooley and A. C. Davison, Statistica Sinica 22, 813 (2012)). Most
-of the valley is then seen at its own places, bends and ends included. The priors of the errors of the instrument are not
-raised to it.
+of the valley is then seen at its own places, bends and ends included. The priors of the errors of the instrument are
+not raised to it.
 
 Errors of the instrument are averaged over, not held where they are likeliest: along a bent valley the place of most
-volume is not the highest. Each draw of the parameters is simulated once, with the errors that are likeliest with it, and
-several draws of these are compared by the response to them (importance sampling with an estimate of the likelihood, M.-N.
-Tran et al., arXiv:1309.3339).
-Draws are of a mixture of Student's distributions (:mod:`.proposal`) about the fit, and after each part of them of one fitted
-to the draws so far; all are weighted by the mixture of all that has been drawn of (J.-M. Cornuet et al., Scand. J. Stat. 39,
-798 (2012)). Their weights say how many independent ones they are worth (the effective sample size).
+volume is not the highest. Each draw of the parameters is simulated once, with the errors that are likeliest with it,
+and several draws of these are compared by the response to them (importance sampling with an estimate of the likelihood,
+M.-N. Tran et al., arXiv:1309.3339).
+Draws are of Student's distribution about the fit (:mod:`.proposal`), and after each part of them of one fitted to the
+draws so far; all are weighted by the mixture of all that has been drawn of (J.-M. Cornuet et al., Scand. J. Stat. 39,
+798 (2012)). Their weights say how many independent ones they are worth (the effective sample size); where that is too
+few, more are drawn.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -32,8 +33,8 @@ from .proposal import Box, Part, fitted
 
 STAGES = 4
 """Parts of the draws, after each of which their distribution is fitted anew."""
-MOST_STAGES = 12
-"""The same where draws are not worth enough until then."""
+MOST_STAGES = 3 * STAGES
+"""The same where draws are not worth enough before."""
 INNER = 16
 """Draws of the errors of the instrument with each one of the parameters."""
 LEAST_LOG_POWER = -16.0
@@ -82,9 +83,9 @@ class Sample:
     def quantile(self, share: float) -> NDArray[np.float64]:
         """Value of each parameter that this share of the posterior lies below, (n_parameters,) meV.
 
-        As many draws as they are worth are taken to leave as many gaps and one more, each as likely to hold another draw
-        (W. Weibull's plotting positions; R. J. Hyndman and Y. Fan, Am. Stat. 50, 361 (1996), number 6): with shares
-        of the draws themselves an interval from few would hold less than it says.
+        As many draws as these are worth leave one more gap, each as likely as the others to hold another draw (Weibull's
+        plotting positions; R. J. Hyndman and Y. Fan, Am. Stat. 50, 361 (1996), number 6). With shares of the
+        draws themselves an interval from few would hold less than it says.
         """
         out = []
         for column in self.values.T:
@@ -118,7 +119,7 @@ def sample(
     allowed : callable
         Whether the prior allows a parameter set (n_parameters,) that lies within its ranges.
     number : int
-        Of draws.
+        Of draws; up to three times as many where these are worth too little (:data:`ENOUGH`).
     seed : int
     """
     valley = _Valley.of(target, end, about, covariances[1])
@@ -135,22 +136,20 @@ def sample(
             return np.full(inner, -np.inf)
         return valley.heights(signal, place[n:], box.inside(both[1])[:, n:]) + box.log_stretch(both[1])
 
-    first = [valley.part()]
-    parts, drawn_of = first, []
-    line, height = np.empty((0, inner, len(first[0].mean))), np.empty((0, inner))
+    begun = part = valley.part()
+    parts: list[tuple[int, Part]] = []
+    line, height = np.empty((0, inner, len(part.mean))), np.empty((0, inner))
     found = None
     for stage in range(MOST_STAGES):
         count = number * (stage + 1) // STAGES - number * stage // STAGES
-        for part, own in zip(parts, rng.multinomial(count, [p.share for p in parts]).tolist(), strict=True):
-            likeliest, drawn = part.draw(own, inner, rng)
-            drawn_of.append(replace(part, share=own))
-            new = target.crew.map(heights, zip(likeliest, drawn, strict=True))
-            line = np.concatenate([line, drawn])
-            height = np.concatenate([height, np.array(new).reshape(-1, inner)])
+        likeliest, drawn = part.draw(count, inner, rng)
+        parts.append((count, part))
+        line = np.concatenate([line, drawn])
+        height = np.concatenate([height, target.crew.map(heights, zip(likeliest, drawn, strict=True))])
         if np.isfinite(height).any():
-            rows = [np.log(part.share) + part.log_density(line) for part in drawn_of if part.share]
+            rows = [np.log(many) + each.log_density(line) for many, each in parts if many]
             log_weight = height - scipy.special.logsumexp(rows, 0)
-            parts = fitted(parts, line, _flattened(log_weight, n), first)
+            part = fitted(begun, line, _flattened(log_weight, n))
             weights = np.exp(log_weight - log_weight.max()).sum(1)
             values = target.prior[:, 0] + target.units[:n] * box.inside(line[:, 0])[:, :n]
             found = Sample(values, weights / weights.sum())
@@ -164,9 +163,10 @@ def adjustment(
 ) -> tuple[float, NDArray[np.float64]]:
     """What makes a normal likelihood, of one covariance (n, n), one of another: a power, and a map of the parameters.
 
-    The power alone gives it the same volume; ``of_power`` says what its covariance is with one, which need not be inverse
-    to it where other unknowns have priors. The map (n, n), symmetric where both are of one shape and of determinant one,
-    does the rest: it is the optimal transport between normal distributions, nearest to leaving all in place.
+    The power alone gives it the same volume; ``of_power`` says what its covariance is with one, which need not be
+    inverse to it where other unknowns have priors. The map (n, n), symmetric where both are of one shape and of
+    determinant one, does the rest: it is the optimal transport between normal distributions, nearest to leaving all in
+    place.
     """
     volume = np.linalg.slogdet(whole)[1]
 
@@ -205,7 +205,7 @@ def _root(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _flattened(log_weight: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """Weights (draws, inner), of sum 1, made more even until the draws are worth enough to fit a mixture to."""
+    """Weights (draws, inner), of sum 1, made more even until the draws are worth enough to fit to."""
     power, possible = 1.0, np.isfinite(log_weight).any(1).sum()
     while True:
         weights = np.exp(power * (log_weight - log_weight.max()))
