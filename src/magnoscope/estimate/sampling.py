@@ -83,9 +83,9 @@ class Sample:
     def quantile(self, share: float) -> NDArray[np.float64]:
         """Value of each parameter that this share of the posterior lies below, (n_parameters,) meV.
 
-        As many draws as these are worth leave one more gap, each as likely as the others to hold another draw (Weibull's
-        plotting positions; R. J. Hyndman and Y. Fan, Am. Stat. 50, 361 (1996), number 6). With shares of the
-        draws themselves an interval from few would hold less than it says.
+        As many draws as these are worth leave one more gap, each as likely as the others to hold another draw
+        (Weibull's plotting positions; R. J. Hyndman and Y. Fan, Am. Stat. 50, 361 (1996), number 6). With shares of
+        the draws themselves an interval from few would hold less than it says.
         """
         out = []
         for column in self.values.T:
