@@ -63,8 +63,11 @@ def _together(found: list[Weights]) -> tuple[Ensemble, dict[str, Any]]:
     kinds = {str(card["kind"]) for card in cards}
     if len(kinds) > 1 or "ensemble" in kinds:
         raise WeightsError(f"an ensemble is made of networks of one kind, not of {' and '.join(sorted(kinds))}")
-    for key in ("nuisance", "coverage"):
-        if any(card.get(key) != cards[0].get(key) for card in cards):
+    for key, of_each in (
+        ("nuisance", [weights.nuisance for weights in found]),
+        ("coverage", [card.get("coverage") for card in cards]),
+    ):
+        if any(each != of_each[0] for each in of_each):
             raise WeightsError(f"these weights were trained with different settings of {key}; train them alike")
     kept = ("kind", "width", "seed", "commit", "epochs", "minutes", "settings", "foreign_families", "foreign_set")
     members = [{k: card[k] for k in kept if k in card} for card in cards]
