@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from magnoscope.cli.training import current_commit
 from magnoscope.dataset.cluster import dask_client
 from magnoscope.dataset.tasks import Job, make_chunk
 from magnoscope.study import Study
-from magnoscope.trust.weights import load_weights
+from magnoscope.trust.weights import load_weights, save_weights
 
 Refuse = Callable[..., str]
 FILES = ("images", "parameters", "rejected", "seeds", "checksums", "done")
@@ -285,8 +286,20 @@ def test_features_of_a_posterior_become_a_signal(
 
 
 def test_several_networks_become_one_ensemble(
-    run, refuse: Refuse, weights: Path, mine: Path, training_set: Path, square_file: Path, image: Path, tmp_path: Path
+    run,
+    refuse: Refuse,
+    weights: Path,
+    mine: Path,
+    training_set: Path,
+    square_file: Path,
+    image: Path,
+    tmp_path: Path,
+    square: Study,
 ) -> None:
+    # the card of one is of before there was a nuisance that is off in both
+    older, _ = load_weights(mine, square)
+    nuisance = {k: v for k, v in older.card["nuisance"].items() if k != "blur"}
+    save_weights(replace(older, card=older.card | {"nuisance": nuisance}), mine)
     path = tmp_path / "together.safetensors"
     assert "give the file of the ensemble with -o" in refuse("calibrate", weights, mine, training_set)
     card = run("calibrate", weights, mine, training_set, "-o", path, "--json").json
@@ -298,6 +311,8 @@ def test_several_networks_become_one_ensemble(
     assert run("trust", path, training_set, "--json").json["clean"]["n"] == 4
     explained = run("explain", image, "--study", square_file, "--weights", path, "--check", "--json").json
     assert sum(abs(s["share"]) for s in explained["slices"]) == pytest.approx(1)
+    save_weights(replace(older, card=older.card | {"nuisance": nuisance | {"hot": 0.5}}), mine)
+    assert "trained with different settings of nuisance" in refuse("calibrate", weights, mine, training_set, "-o", path)
     said = refuse("calibrate", path, mine, training_set, "-o", path)
     assert "an ensemble is made of networks of one kind, not of compact and ensemble" in said
 
