@@ -52,16 +52,15 @@ class ClippedLikelihood(TileLikelihood):
         """The same as indices of tiles and pixels."""
         return np.nonzero(self.clipped)
 
-    def profile(self, model: NDArray[np.float64], near: Profile | None = None) -> Profile:
-        """As its base.
+    def profile(self, model: NDArray[np.float64]) -> Profile:
+        """Fit scale, background and noise of each tile to a simulation from :meth:`simulated`.
 
         ``residual`` of a clipped pixel is what its log-likelihood's slope is that of: the mean of what lies below zero,
         less the fit.
         """
         valid, clipped = self.valid.reshape(self.measured.shape), self.clipped
-        start = near or super().profile(model)
-        scale, level = start.scale, start.mean_square
-        fit = scale[:, None] * model + start.background[:, None]
+        start = super().profile(model)
+        scale, level, fit = start.scale, start.mean_square, self.measured - start.residual
         pull = self.pull(model, self.measured, start.weight, level, start.pull)
         for _ in range(PASSES):
             seen, before = self._seen(fit, level), level

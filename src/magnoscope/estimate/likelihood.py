@@ -34,8 +34,6 @@ FEWEST_BLOCKS = 24
 """Where there are fewer tiles, each is cut into patches, so that there are so many blocks that may disagree."""
 ROUNDS = 4
 """Passes of reweighting in the fit of scale and background."""
-ROUNDS_NEAR = 2
-"""The same from the profile of a simulation nearby."""
 USUAL_GROWTH, GROWTH_SPREAD = 1.0, 1.0
 """Growth of a noise's variance with the signal over its run's mean as in :mod:`magnoscope.dataset.noise`, and how far
 (standard deviation) it may be off where few pixels say what it is."""
@@ -146,11 +144,6 @@ def _centred(
     return mean_m, mean_d, dm, dd, (weighted * dd).sum(1), (weighted * dm).sum(1)
 
 
-def _several(array: Any, number: int) -> Any:
-    """Copies of an array one after the other."""
-    return None if array is None else np.concatenate([array] * number)
-
-
 @dataclass(frozen=True)
 class TileLikelihood:
     """A measurement made ready to be compared with any number of simulations.
@@ -249,25 +242,6 @@ class TileLikelihood:
         number = self.spectrum.study.view.as_tiles(self.spectrum.valid).shape[1]
         return (self.tiles % number) / max(number - 1, 1)
 
-    def repeated(self, number: int) -> Self:
-        """Itself so many times side by side, copies of the tiles of a run making runs of their own."""
-        found = replace(self, tiles=np.tile(self.tiles, number), uneven=_several(self.uneven, number))
-        for name in ("valid", "measured", "position"):
-            found.__dict__[name] = np.concatenate([getattr(self, name)] * number)
-        found.__dict__["of_run"] = np.kron(np.eye(number), self.of_run)
-        return found
-
-    def totals(self, models: NDArray[np.float64], near: Profile) -> NDArray[np.float64]:
-        """Log-likelihoods of several simulations (number, n_tiles, n_pixels), laid at once, by one that is near them.
-
-        To be asked of the likelihood :meth:`repeated` by that number.
-        """
-        number = len(models)
-        pull = near.pull and Pull(*(np.tile(a, number) for a in vars(near.pull).values()))
-        arrays = {name: _several(a, number) for name, a in vars(near).items() if name != "pull"}
-        found = self.profile(models.reshape(-1, models.shape[2]), Profile(**arrays, pull=pull))
-        return found.log_likelihood.reshape(number, -1).sum(1)
-
     def pull(
         self,
         model: NDArray[np.float64],
@@ -357,16 +331,11 @@ class TileLikelihood:
         """A simulation (runs, slices, x, y) as it is compared, (n_tiles, n_pixels)."""
         return self._smooth(self._tiles(signal))
 
-    def profile(self, model: NDArray[np.float64], near: Profile | None = None) -> Profile:
-        """Fit scale, background and noise of each tile to a simulation (n_tiles, n_pixels) from :meth:`simulated`.
-
-        It is found in fewer passes from the profile of a simulation that is ``near``.
-        """
+    def profile(self, model: NDArray[np.float64]) -> Profile:
+        """Fit scale, background and noise of each tile to a simulation from :meth:`simulated`."""
         valid, certain = self.valid.reshape(self.measured.shape), self.certain
         weight, kept, pull = certain, valid, None
-        if near is not None:
-            weight, kept, pull = near.weight, near.weight / np.where(certain > 0, certain, 1.0), near.pull
-        for _ in range(ROUNDS if near is None else ROUNDS_NEAR):
+        for _ in range(ROUNDS):
             scale, background, residual = lay(model, self.measured, weight, pull)
             residual = residual * valid
             level = np.maximum((weight * residual**2).sum(1) / kept.sum(1) + self.floor, 1e-300)

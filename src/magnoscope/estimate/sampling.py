@@ -4,23 +4,18 @@ The likelihood of pixels is narrower than the errors of a fit, which hold the di
 raised to a power below one, the one that gives it the volume of those errors, and looked up at parameters moved so that
 its curvature is theirs in every direction (both adjustments of a misspecified likelihood are of R. E. Chandler and
 S. Bate, Biometrika 94, 167 (2007), and M. Ribatet, D. Cooley and A. C. Davison, Statistica Sinica 22, 813 (2012)). Most
-of the valley is then seen at its own places, bends and ends included. The priors of the errors of the instrument are
-not raised to it.
+of the valley is then seen at its own places, bends and ends included.
 
-Errors of the instrument are averaged over, not held where they are likeliest: along a bent valley the place of most
-volume is not the highest. Each draw of the parameters is simulated once, with the errors that are likeliest with it,
-and several draws of these are compared by the response to them (importance sampling with an estimate of the likelihood,
-M.-N. Tran et al., arXiv:1309.3339).
-Draws are of Student's distribution about the fit (:mod:`.proposal`), and after each part of them of one fitted to the
-draws so far; all are weighted by the mixture of all that has been drawn of (J.-M. Cornuet et al., Scand. J. Stat. 39,
-798 (2012)). Their weights say how many independent ones they are worth (the effective sample size); where that is too
-few, more are drawn.
+Errors of the instrument follow each draw to where the likelihood is highest within their bounds: along the valley they
+are simulated with it, what is left needs no simulation.
+Draws are of Student's distribution about the fit, and after each part of them of one fitted to the draws so far (J.-M.
+Cornuet et al., Scand. J. Stat. 39, 798 (2012)). Their weights say how many independent ones they are worth (the
+effective sample size); where that is too few, as along bent valleys, where parabolas are worst, more are drawn.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import scipy
@@ -28,17 +23,17 @@ from numpy.typing import NDArray
 
 from ..errors import InstabilityError
 from .descent import Curvature, Point, Simulate, Target
-from .likelihood import TileLikelihood
-from .proposal import Box, Part, fitted
 
+FREEDOM = 5
+"""Degrees of freedom of Student's distribution: tails heavier than any posterior about a fit has."""
 STAGES = 4
 """Parts of the draws, after each of which their distribution is fitted anew."""
 MOST_STAGES = 3 * STAGES
 """The same where draws are not worth enough before."""
-INNER = 16
-"""Draws of the errors of the instrument with each one of the parameters."""
-LEAST_LOG_POWER = -16.0
-"""Of the likelihood."""
+FOLLOWED = 2
+"""Steps by which errors of the instrument follow a draw."""
+GAIN = 0.1
+"""Of tempered log-likelihood, below which they have followed far enough."""
 ENOUGH = 50.0
 """Effective sample size from which on the weighted draws, and not the fit's curvature, make the intervals."""
 
@@ -119,69 +114,55 @@ def sample(
     allowed : callable
         Whether the prior allows a parameter set (n_parameters,) that lies within its ranges.
     number : int
-        Of draws; up to three times as many where these are worth too little (:data:`ENOUGH`).
+        Of draws; up to three times as many where these are worth less than :data:`ENOUGH`.
     seed : int
     """
-    valley = _Valley.of(target, end, about, covariances[1])
-    n, rng = valley.n, np.random.default_rng([seed, 41])
-    box, inner = valley.box, INNER if len(end.sizes) else 1
+    n = len(target.prior)
+    low, width = target.prior[:, 0], target.units[:n]
+    centre, whole = (end.values - low) / width, covariances[1][:n, :n]
+    follow = _Follow.of(target, end, about)
+    statistical = follow.statistical(covariances[0][:n, :n])
+    whole = larger(statistical, whole)
+    power, turn = adjustment(statistical, whole)
 
-    def heights(both: tuple[NDArray[np.float64], NDArray[np.float64]]) -> NDArray[np.float64]:
-        place = box.inside(both[0])
-        if not allowed(target.prior[:, 0] + place[:n] * target.units[:n]):
-            return np.full(inner, -np.inf)
+    def height(place: NDArray[np.float64]) -> float:
+        if not allowed(low + width * place):
+            return -np.inf
+        move = turn @ (place - centre)
+        sizes = follow.sizes(move)
         try:
-            signal = simulate(valley.looked_up(place), place[n:])
+            signal = simulate(end.values + width * move, sizes)
         except InstabilityError:
-            return np.full(inner, -np.inf)
-        return valley.heights(signal, place[n:], box.inside(both[1])[:, n:]) + box.log_stretch(both[1])
+            return -np.inf
+        return power * follow.highest(signal, sizes, GAIN / power)
 
-    begun = part = valley.part()
-    parts: list[tuple[int, Part]] = []
-    line, height = np.empty((0, inner, len(part.mean))), np.empty((0, inner))
-    found = None
+    drawn = _Mixture(n, np.random.default_rng([seed, 41]))
+    heights, scaled, found = np.empty(0), np.empty((0, n)), None
     for stage in range(MOST_STAGES):
-        count = number * (stage + 1) // STAGES - number * stage // STAGES
-        likeliest, drawn = part.draw(count, inner, rng)
-        parts.append((count, part))
-        line = np.concatenate([line, drawn])
-        height = np.concatenate([height, target.crew.map(heights, zip(likeliest, drawn, strict=True))])
-        if np.isfinite(height).any():
-            rows = [np.log(many) + each.log_density(line) for many, each in parts if many]
-            log_weight = height - scipy.special.logsumexp(rows, 0)
-            part = fitted(begun, line, _flattened(log_weight, n))
-            weights = np.exp(log_weight - log_weight.max()).sum(1)
-            values = target.prior[:, 0] + target.units[:n] * box.inside(line[:, 0])[:, :n]
-            found = Sample(values, weights / weights.sum())
+        new = drawn.draw(centre, whole, number * (stage + 1) // STAGES - number * stage // STAGES)
+        scaled, heights = np.concatenate([scaled, new]), np.concatenate([heights, target.crew.map(height, new)])
+        if np.isfinite(heights).any():
+            log_weight = heights - drawn.log_density(scaled)
+            drawn.aim = _fitted(scaled, log_weight, whole)
+            weights = np.exp(log_weight - log_weight.max())
+            found = Sample(low + width * scaled, weights / weights.sum())
         if stage + 1 >= STAGES and (found is None or found.effective >= ENOUGH):
             break
     return found
 
 
-def adjustment(
-    of_power: Callable[[float], NDArray[np.float64]], whole: NDArray[np.float64]
-) -> tuple[float, NDArray[np.float64]]:
-    """What makes a normal likelihood, of one covariance (n, n), one of another: a power, and a map of the parameters.
+def adjustment(statistical: NDArray[np.float64], whole: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    """What makes a normal likelihood of one covariance (n, n) one of another: a power, and a map of the parameters.
 
-    The power alone gives it the same volume; ``of_power`` says what its covariance is with one, which need not be
-    inverse to it where other unknowns have priors. The map (n, n), symmetric where both are of one shape and of
-    determinant one, does the rest: it is the optimal transport between normal distributions, nearest to leaving all in
-    place.
+    The power alone gives it the same volume. The map (n, n), symmetric where both are of one shape and of determinant
+    one, does the rest: it is the optimal transport between normal distributions, nearest to leaving all in place.
     """
-    volume = np.linalg.slogdet(whole)[1]
-
-    def beyond(log_power: float) -> float:
-        return float(np.linalg.slogdet(of_power(np.exp(log_power)))[1] - volume)
-
-    if beyond(0.0) >= 0 or beyond(LEAST_LOG_POWER) <= 0:
-        log_power = 0.0 if beyond(0.0) >= 0 else LEAST_LOG_POWER
-    else:
-        log_power = scipy.optimize.brentq(beyond, LEAST_LOG_POWER, 0.0)
-    power, sizes = float(np.exp(log_power)), np.sqrt(np.diag(whole))
-    one, other = (c / np.outer(sizes, sizes) for c in (of_power(power), whole))
+    sizes = np.sqrt(np.diag(whole))
+    one, other = (c / np.outer(sizes, sizes) for c in (statistical, whole))
+    power = float(np.exp((np.linalg.slogdet(one)[1] - np.linalg.slogdet(other)[1]) / len(sizes)))
     root = _root(other)
     inverse = np.linalg.inv(root)
-    turn = inverse @ _root(root @ one @ root) @ inverse
+    turn = inverse @ _root(root @ one @ root / power) @ inverse
     return power, sizes[:, None] * turn / sizes
 
 
@@ -204,96 +185,122 @@ def _root(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
 
 
-def _flattened(log_weight: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """Weights (draws, inner), of sum 1, made more even until the draws are worth enough to fit to."""
-    power, possible = 1.0, np.isfinite(log_weight).any(1).sum()
+def _fitted(
+    scaled: NDArray[np.float64], log_weight: NDArray[np.float64], whole: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and covariance of weighted draws, flattened until they are worth enough to know them."""
+    n, power = scaled.shape[1], 1.0
     while True:
         weights = np.exp(power * (log_weight - log_weight.max()))
         weights /= weights.sum()
-        if 1 / (weights.sum(1) ** 2).sum() >= min(4 * n, possible / 2) or power < 0.05:
-            return np.asarray(weights)
+        worth = 1 / (weights**2).sum()
+        if worth >= min(4 * n, np.isfinite(log_weight).sum() / 2) or power < 0.05:
+            break
         power *= 0.8
+    mean = weights @ scaled
+    covariance = (weights[:, None] * (scaled - mean)).T @ (scaled - mean)
+    # as much of the errors of the fit as the draws are short of knowing better
+    share = n / (n + worth)
+    return mean, (1 - share) * covariance + share * whole
+
+
+class _Mixture:
+    """What draws are of: Student's distribution, with one centre and shape after the other."""
+
+    def __init__(self, n: int, rng: np.random.Generator) -> None:
+        self.n, self.rng = n, rng
+        self.parts: list[tuple[int, Any, float]] = []
+        self.aim: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+
+    def draw(self, centre: NDArray[np.float64], shape: NDArray[np.float64], number: int) -> NDArray[np.float64]:
+        """Places in the unit cube (at most number, n), about a centre unless there is a better aim."""
+        student = scipy.stats.multivariate_t(*(self.aim or (centre, shape)), FREEDOM, seed=self.rng)
+        drawn = student.rvs(40 * number).reshape(-1, self.n)
+        inside = ((drawn > 0) & (drawn < 1)).all(1)
+        found = drawn[inside][:number]
+        if len(found):
+            self.parts.append((len(found), student, float(np.log(inside.mean()))))
+        return found
+
+    def log_density(self, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of all that has been drawn of, by its share, (n,)."""
+        rows = [np.log(count) + np.atleast_1d(student.logpdf(scaled)) - inside for count, student, inside in self.parts]
+        return np.asarray(scipy.special.logsumexp(rows, 0)) - np.log(len(scaled))
 
 
 @dataclass(frozen=True)
-class _Valley:
-    """The adjusted likelihood about a fit.
+class _Follow:
+    """Errors of the instrument that follow the parameters within their bounds.
 
     Attributes
     ----------
-    power : float
-        Of the likelihood.
-    turn : (n_parameters, n_parameters)
-        Which moves of the parameters are looked up at which.
-    covariance : (n_unknowns, n_unknowns)
-        Of parameters, as they are looked up, and errors of the instrument.
-    box : Box
-        Of parameters, as shares of their priors, and errors of the instrument.
+    free : (n_errors,)
+        Those that are not held at a bound where the fit ended.
+    information : (n_unknowns, n_unknowns)
+    jacobian : (n_tiles, n_errors, n_pixels)
+        Of the fit, by errors.
     """
 
     target: Target
     end: Point
-    power: float
-    turn: NDArray[np.float64]
-    covariance: NDArray[np.float64]
-    box: Box
-
-    @cached_property
-    def several(self) -> TileLikelihood:
-        """The likelihood, for as many errors as come with a draw of the parameters."""
-        return self.target.likelihood.repeated(INNER)
+    free: NDArray[np.bool_]
+    information: NDArray[np.float64]
+    jacobian: NDArray[np.float64] | None
 
     @classmethod
-    def of(cls, target: Target, end: Point, about: Curvature, whole: NDArray[np.float64]) -> "_Valley":
-        """About the end of a fit whose errors have a covariance ``whole`` (n_unknowns, n_unknowns)."""
-        n, information = len(target.prior), about.information.sum(0)
-        force = about.gradient.sum(0) + about.prior_gradient
+    def of(cls, target: Target, end: Point, about: Curvature) -> "_Follow":
+        """About the end of a fit."""
+        n = len(target.prior)
+        force = (about.gradient.sum(0) + about.prior_gradient)[n:]
         low, high = target.bounds[n:].T
-        # parameters never are held, errors of the instrument are by a bound where the fit ended
-        free = np.concatenate([np.full(n, True), np.where(force[n:] > 0, end.sizes < high, end.sizes > low)])
-        prior = np.diag(np.where(about.prior_information > 0, about.prior_information, 12.0))
+        free = np.where(force > 0, end.sizes < high, end.sizes > low)
+        changes = [target.likelihood.project(end.profile, end.model, slope) for slope in target.slopes(end)]
+        information = about.information.sum(0) + np.diag(about.prior_information)
+        return cls(target, end, free, information, np.stack(changes, 1) if changes else None)
 
-        def inverse(power: float) -> NDArray[np.float64]:
-            return np.linalg.inv((power * information + prior)[np.ix_(free, free)])
+    def _along(self) -> NDArray[np.float64]:
+        """How free ones go with the parameters where the likelihood is highest, (n_free, n_parameters)."""
+        n = len(self.target.prior)
+        own = self.information[n:, n:][np.ix_(self.free, self.free)]
+        return np.asarray(-np.linalg.solve(own, self.information[n:, :n][self.free]))
 
-        own = inverse(1.0)[:n, :n]
-        wanted = larger(own, whole[:n, :n])
-        power, turn = adjustment(lambda p: inverse(p)[:n, :n], wanted)
-        covariance = np.diag(1 / np.maximum(power * np.abs(force), 1.0) ** 2)
-        covariance[np.ix_(free, free)] = inverse(power)
-        box = Box(np.concatenate([np.zeros(n), low]), np.concatenate([np.ones(n), high]))
-        return cls(target, end, power, turn, covariance, box)
+    def statistical(self, otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Covariance of the parameters by the curvature of the likelihood with errors that follow, (n, n)."""
+        if self.free.all():
+            return otherwise
+        n = len(self.target.prior)
+        curvature = self.information[:n, :n] + self.information[:n, n:][:, self.free] @ self._along()
+        return np.asarray(np.linalg.inv(curvature + 12.0 * np.eye(n)))
 
-    @property
-    def n(self) -> int:
-        """Of parameters."""
-        return len(self.target.prior)
+    def sizes(self, move: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Errors along the valley, ``move`` (n_parameters, of the priors' widths) off the fit, (n_errors,)."""
+        sizes = self.end.sizes.copy()
+        if len(sizes):
+            sizes[self.free] += self._along() @ move
+        low, high = self.target.bounds[len(move) :].T
+        return np.asarray(np.clip(sizes, low, high))
 
-    @property
-    def centre(self) -> NDArray[np.float64]:
-        """Where the fit ended, parameters as shares of their priors, (n_unknowns,)."""
-        values = (self.end.values - self.target.prior[:, 0]) / self.target.units[: self.n]
-        return np.concatenate([values, self.end.sizes])
-
-    def part(self) -> Part:
-        """What draws are of at first."""
-        back = np.eye(len(self.covariance))
-        back[: self.n, : self.n] = np.linalg.inv(self.turn)
-        return self.box.part(self.centre, back @ self.covariance @ back.T, self.n)
-
-    def looked_up(self, place: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Parameters (n_parameters,) meV, at which the likelihood of a place (n_unknowns,) is looked up."""
-        move = self.turn @ (place - self.centre)[: self.n]
-        return self.end.values + move * self.target.units[: self.n]
-
-    def heights(
-        self, signal: NDArray[np.float64], sizes: NDArray[np.float64], others: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Log-density of errors (inner, n_errors), with a spectrum that was simulated with errors (n_errors,)."""
-        likelihood, response = self.target.likelihood, self.target.response
-        middle = likelihood.profile(likelihood.simulated(signal))
-        if response is None:
-            return np.array([self.power * middle.total])
-        bare = signal - response.change(sizes)
-        models = np.stack([likelihood.simulated(bare + response.change(s)) for s in others])
-        return self.power * self.several.totals(models, middle) - 0.5 * (others**2).sum(1)
+    def highest(self, signal: NDArray[np.float64], sizes: NDArray[np.float64], gain: float) -> float:
+        """Log-likelihood of a simulation with errors (n_errors,), once these have moved on to where it is highest."""
+        target, likelihood, response = self.target, self.target.likelihood, self.target.response
+        here = target.seen(self.end.values, sizes, signal)
+        if response is None or self.jacobian is None:
+            return here.total
+        n, simulated = len(target.prior), response.change(sizes)
+        low, high = target.bounds[n:].T
+        for _ in range(FOLLOWED):
+            profile = here.profile
+            pull = (likelihood.share / profile.mean_square)[:, None] * profile.weight * profile.residual
+            force = np.einsum("tep,tp->e", self.jacobian, pull, optimize=True)
+            force += target.prior_of(here.sizes)[1]
+            free = np.where(force > 0, here.sizes < high, here.sizes > low)
+            step = np.zeros(len(sizes))
+            step[free] = np.linalg.solve(self.information[n:, n:][np.ix_(free, free)], force[free])
+            if 0.5 * force @ step < gain:
+                break
+            moved = np.clip(here.sizes + step, low, high)
+            there = target.seen(self.end.values, moved, signal + response.change(moved) - simulated)
+            if there.total < here.total + gain:
+                break
+            here = there
+        return here.total

@@ -60,8 +60,8 @@ class ExpectedLikelihood(TileLikelihood):
             )
         return cls(truth, tiles, variance=variance[tiles])
 
-    def profile(self, model: NDArray[np.float64], near: Profile | None = None) -> Profile:
-        """Fit scale and background of each tile to a rival's simulation from :meth:`simulated`, in one step always."""
+    def profile(self, model: NDArray[np.float64]) -> Profile:
+        """Fit scale and background of each tile to a rival's simulation from :meth:`simulated`."""
         weight = self.valid.reshape(self.measured.shape) / np.maximum(self.variance, 1e-300)
         scale, background, residual = lay(model, self.measured, weight)
         return Profile(
