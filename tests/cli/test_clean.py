@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors
+from safetensors.torch import save_file
 
 from magnoscope.cleaning import load_cleaner
 from magnoscope.io.images import read_spectrum
@@ -49,6 +51,12 @@ def test_fine_tuning_starts_from_weights(
     assert run(*words, "--start-from", weights, "--json").json["start"] == str(weights)
     said = refuse(*words[:4], tmp_path / "other.safetensors", *words[5:], "--start-from", cleaner)
     assert "is no compact network of width 16" in said
+    older, again = tmp_path / "older.safetensors", tmp_path / "again.safetensors"
+    with safetensors.safe_open(cleaner, "pt") as file:
+        kept = {k: file.get_tensor(k) for k in file.keys() if not k.startswith("correct")}  # noqa: SIM118
+        save_file(kept, older, file.metadata())
+    words = ["train", "cleaner", training_set, "-o", again, "--epochs", 1, "--width", 16, "--study", square_file]
+    assert run(*words, "--start-from", older, "--json").json["start"] == str(older)
 
 
 def test_bad_input(refuse, image: Path, square_file: Path, weights: Path, cleaner: Path, tmp_path: Path) -> None:

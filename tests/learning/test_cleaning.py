@@ -16,6 +16,7 @@ from magnoscope.networks.autoencoder import PublishedAutoencoder
 from magnoscope.networks.base import Sizes
 from magnoscope.networks.cleaner import CleanerNetwork, CleaningNetwork
 from magnoscope.networks.cleaning import Cleaning, half_planes, pairs
+from magnoscope.networks.files import write_file
 from magnoscope.networks.kinds import untrained
 from magnoscope.networks.training import Training, TrainingConfig
 from magnoscope.spectrum import Spectrum
@@ -90,6 +91,39 @@ def test_a_mirrored_measurement_keeps_its_padding_at_the_end():
     for view, axes in zip(views, ((), (3,), (4,), (3, 4)), strict=True):
         assert torch.equal(view[..., :10, :10], inputs.flip(axes))
         assert float(view[..., 10:, :].abs().max()) == 0
+
+
+def started(shape: tuple[int, int, int, int], mirrors: tuple[int, ...]) -> CleanerNetwork:
+    """A network whose patterns and corrections, which begin with nothing, do something."""
+    torch.manual_seed(0)
+    network = CleanerNetwork(Sizes(shape, 2, 2, mirrors), 16).eval()
+    for last in (network.summary[-1], network.correct[-1]):
+        torch.nn.init.normal_(last.weight, std=0.1)
+    return network
+
+
+@pytest.mark.parametrize(("shape", "mirrors"), [((2, 3, 12, 12), (0, 1)), ((1, 2, 10, 9), (1,)), ((3, 5, 9, 1), (0,))])
+def test_a_mirrored_measurement_is_cleaned_to_the_mirror_image(shape, mirrors):
+    network = started(shape, mirrors)
+    generator = torch.Generator().manual_seed(1)
+    valid = torch.rand(2, *shape, generator=generator) < 0.8
+    measured = torch.rand(2, *shape, generator=generator) * valid
+    turn = tuple(3 + axis for axis in mirrors)
+    with torch.no_grad():
+        one, spread = network.restore(measured, valid)
+        two, same = network.restore(measured.flip(turn), valid.flip(turn))
+    assert not torch.allclose(one, one.flip(turn), rtol=0.1)
+    assert torch.allclose(two.flip(turn), one, rtol=1e-3, atol=1e-5)
+    assert torch.allclose(same.flip(turn), spread, rtol=1e-3, atol=1e-5)
+
+
+def test_all_runs_and_slices_inform_each_other():
+    network = started((2, 9, 40, 40), (0, 1))
+    inputs = torch.rand(1, 4, 9, 40, 40, generator=torch.Generator().manual_seed(2)).requires_grad_(True)
+    mean, _ = network(inputs)
+    mean[0, 0, 0, 0, 0].backward()
+    slopes = inputs.grad
+    assert slopes is not None and float(slopes[0, 1, 8, 20:, 20:].abs().max()) > 0
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +252,9 @@ def test_cleaners_are_written_and_read(tmp_path):
     assert np.isfinite(cleaned.signal[cleaned.valid]).all() and np.isnan(cleaned.signal[~cleaned.valid]).all()
     save_cleaner(Cleaner(untrained(study, "cleaner", 1, 32), card), path)
     with pytest.raises(WeightsError, match="does not fit this version"):
+        load_cleaner(path, study)
+    write_file({k: v for k, v in network.state_dict().items() if not k.startswith("correct")}, {}, card, path)
+    with pytest.raises(WeightsError, match="does not fit this version"):  # as an earlier version wrote them
         load_cleaner(path, study)
     save_cleaner(replace(found, card=card | {"layout_hash": "x"}), path)
     with pytest.raises(WeightsError, match="other tiles, axes or classes"):

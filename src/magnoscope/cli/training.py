@@ -195,15 +195,15 @@ def _go_on(training: Training, identity: dict[str, Any]) -> bool:
 
 
 def _start_from(network: torch.nn.Module, start: Path, study: Study, kind: str, width: int) -> None:
-    """Give a network the weights of another of its kind."""
+    """Give a network the weights of another of its kind; layers that its kind has gained since begin as they are."""
     tensors, _, card = read_file(start, study)
     own = network.state_dict()
     given = {k.removeprefix("network."): v for k, v in tensors.items() if k.removeprefix("network.") in own}
-    if card.get("kind") != kind or {k: v.shape for k, v in given.items()} != {k: v.shape for k, v in own.items()}:
+    if card.get("kind") != kind or not given or any(v.shape != own[k].shape for k, v in given.items()):
         raise WeightsError(
             f"{start} is no {kind} network of width {width}; start from weights of the same kind and width"
         )
-    network.load_state_dict(given)
+    network.load_state_dict(own | given)
 
 
 def _card(

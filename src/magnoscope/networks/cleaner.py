@@ -12,6 +12,10 @@ SMALLEST = 8
 """Axes of fewer pixels are never thinned out."""
 WEIGHTED = 0.5
 """Power of its variance that weighs a pixel's loss (M. Seitzer et al., ICLR 2022): 0 would neglect bright pixels."""
+INTENSITY = 0.3
+"""Weight of the squared error of the intensity, in units of the run's mean, beside the likelihood of its root."""
+FINE, CONDENSED, SUMMARY, PATCHES = 24, 8, 128, 4
+"""Channels at full resolution; of what is looked at as a whole: channels, numbers, and patches along an axis."""
 
 
 class CleaningNetwork(nn.Module):
@@ -41,8 +45,10 @@ class CleanerNetwork(CleaningNetwork):
     Mirror images of the measurement come beside it as further channels where the view may be mirrored: if the crystal
     is symmetric they are further measurements of the same, and training shows whether it is. The network works on the
     root of the intensity over the run's mean, as the others do; the variance is that of a normal distribution (A. Nix
-    and A. Weigend, ICNN 1994). It never sees a class, and is trained on foreign spectra as well: what it can learn is
-    what noise is, not what a candidate looks like.
+    and A. Weigend, ICNN 1994). Two things are added to the U-Net: patterns of each slice, fixed in Q, in amounts that
+    depend on the measurement as a whole, so that all slices and runs inform each other; and a last correction in full
+    resolution, which sees the measurement and the mean of its mirror images, so that sharp features stay sharp. It
+    never sees a class, and is trained on foreign spectra as well.
 
     Parameters
     ----------
@@ -53,7 +59,7 @@ class CleanerNetwork(CleaningNetwork):
 
     def __init__(self, sizes: Sizes, width: int = 32) -> None:
         super().__init__()
-        runs, _, *plane = sizes.shape
+        runs, slices, *plane = sizes.shape
         self.runs, self.mirrors = runs, sizes.mirrors
         self.strides = (1, *(2 if n >= SMALLEST else 1 for n in plane))
         stride = (self.strides[0], self.strides[1], self.strides[2])
@@ -66,11 +72,25 @@ class CleanerNetwork(CleaningNetwork):
         self.join = _layer(width, width, 1)
         self.leave = nn.ConvTranspose3d(width, 2 * runs, stride, stride)
         self.local = nn.Conv3d(2 * runs, runs, (1, 3, 3), padding=(0, 1, 1))
+        patches = [min(PATCHES, n) for n in plane]
+        self.condense = nn.Sequential(nn.Conv3d(2 * width, CONDENSED, 1), nn.AdaptiveAvgPool3d((slices, *patches)))
+        condensed = CONDENSED * slices * patches[0] * patches[1]
+        self.summary = nn.Sequential(nn.Linear(condensed, SUMMARY), nn.GELU(), nn.Linear(SUMMARY, slices * width))
+        upper = [-(-n // s**2) * s for n, s in zip(plane, self.strides[1:], strict=True)]
+        self.patterns = nn.Parameter(0.3 * _cosines(width, upper)[None, :, None].repeat(1, 1, slices, 1, 1))
+        self.correct = nn.Sequential(
+            nn.Conv3d(5 * runs, FINE, (1, 3, 3), padding=(0, 1, 1)),
+            nn.GELU(),
+            nn.Conv3d(FINE, 2 * runs, (1, 3, 3), padding=(0, 1, 1)),
+        )
+        for last in (self.summary[-1], self.correct[-1]):  # both begin with nothing
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
         self.to(memory_format=LAYOUT)  # type: ignore[call-overload]
 
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and logarithm of the variance of the root intensity, (n, runs, slices, x, y) each."""
-        *_, nx, ny = inputs.shape
+        n, _, slices, nx, ny = inputs.shape
         # whole numbers of the lower level's pixels; what is added counts as without a detector
         steps = [s * s for s in self.strides[1:]]
         padded = functional.pad(inputs, (0, -ny % steps[1], 0, -nx % steps[0]))
@@ -78,24 +98,54 @@ class CleanerNetwork(CleaningNetwork):
         for axis in self.mirrors:
             views = torch.cat([views, _mirrored(views, 3 + axis, (nx, ny)[axis])], 1)
         near = self.near(self.enter(views.contiguous(memory_format=LAYOUT)))
-        joined = self.join(self.up(self.far(self.down(near))) + near)
-        mean, log_variance = self.leave(joined)[..., :nx, :ny].float().split(self.runs, 1)
-        return mean + self.local(inputs).float(), log_variance.clamp(-9.0, 3.0)
+        far = self.far(self.down(near))
+        amounts = self.summary(self.condense(far).flatten(1)).reshape(n, -1, slices, 1, 1)
+        joined = self.join(self.up(far) + near + amounts * self.patterns)
+        both = self.leave(joined)[..., :nx, :ny].float()
+        both = both + functional.pad(self.local(inputs).float(), (0, 0, 0, 0, 0, 0, 0, self.runs))
+        seen, count = views[..., :nx, :ny].unflatten(1, (-1, 2, self.runs)).sum(1).unbind(1)
+        symmetric = torch.cat([inputs, seen / count.clamp_min(1), count / 2 ** len(self.mirrors)], 1)
+        around = torch.cat([symmetric, both[:, : self.runs].to(inputs.dtype)], 1).contiguous(memory_format=LAYOUT)
+        mean, log_variance = (both + self.correct(around).float()).split(self.runs, 1)
+        return mean, log_variance.clamp(-9.0, 3.0)
 
     def loss(self, measured: torch.Tensor, valid: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
-        """Negative log-likelihood of the root intensities, all pixels alike, whether they were seen or not."""
-        target = (clean.clamp_min(0) / run_means(measured, valid)).clamp_max(30).sqrt()
+        """Negative log-likelihood of the root intensities, all pixels alike, whether they were seen or not.
+
+        The squared error of the intensities that were seen comes beside it: a likelihood of roots cares little for how
+        bright a bright pixel is.
+        """
+        target = (clean.clamp_min(0) / run_means(measured, valid)).clamp_max(30)
         mean, log_variance = self(prepare(measured, valid))
         variance = log_variance.exp()
-        each = (mean - target) ** 2 / variance + log_variance
-        return 0.5 * (each * variance.detach() ** WEIGHTED).mean()
+        each = (mean - target.sqrt()) ** 2 / variance + log_variance
+        likelihood = 0.5 * (each * variance.detach() ** WEIGHTED).mean()
+        intensity = ((mean.clamp_min(0) ** 2 + variance - target) ** 2)[valid].mean()
+        return likelihood + INTENSITY * intensity
 
     def restore(self, measured: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and standard deviation of the square of a normal variable, times the run's mean."""
-        mean, log_variance = self(prepare(measured, valid))
-        mean, variance = mean.clamp_min(0), log_variance.exp()
-        scale = run_means(measured, valid)
-        return scale * (mean**2 + variance), scale * (4 * mean**2 * variance + 2 * variance**2).sqrt()
+        """Mean and standard deviation of the square of a normal variable, times the run's mean.
+
+        Both are means over the mirror images that the view allows: what is made of each has its own errors.
+        """
+        scale, inputs = run_means(measured, valid), prepare(measured, valid)
+        signal, spread = torch.zeros_like(measured), torch.zeros_like(measured)
+        turns = [()]
+        for axis in self.mirrors:
+            turns += [(*turn, 3 + axis) for turn in turns]
+        for turn in turns:
+            mean, log_variance = (a.flip(turn) for a in self(inputs.flip(turn)))
+            mean, variance = mean.clamp_min(0), log_variance.exp()
+            signal += (mean**2 + variance) / len(turns)
+            spread += (4 * mean**2 * variance + 2 * variance**2) / len(turns)
+        return scale * signal, scale * spread.sqrt()
+
+
+def _cosines(number: int, plane: list[int]) -> torch.Tensor:
+    """The smoothest products of cosines over both axes, (number, x, y); from the first again if there are no more."""
+    waves = [torch.cos(torch.pi * torch.arange(n)[:, None] * (torch.arange(n) + 0.5) / n) for n in plane]
+    orders = sorted(((i, j) for i in range(plane[0]) for j in range(plane[1])), key=lambda order: sum(order))
+    return torch.stack([torch.outer(waves[0][i], waves[1][j]) for i, j in (orders * number)[:number]])
 
 
 def _mirrored(images: torch.Tensor, axis: int, length: int) -> torch.Tensor:

@@ -102,7 +102,7 @@ KINDS = {
     "cleaner": Kind(
         "a small U-Net from noisy, masked spectra with background to clean ones, with the spread of each pixel",
         lambda sizes, width: CleanerNetwork(sizes, width),
-        TrainingConfig(epochs=30, patience=8),
+        TrainingConfig(epochs=30, patience=8, batch=8),
         replace(Nuisance(), quiet=0.05),
         Cleaning,
         32,
