@@ -15,7 +15,7 @@ from magnoscope.errors import WeightsError
 from magnoscope.networks.autoencoder import PublishedAutoencoder
 from magnoscope.networks.base import Sizes
 from magnoscope.networks.cleaner import CleanerNetwork, CleaningNetwork
-from magnoscope.networks.cleaning import Cleaning, half_planes, pairs
+from magnoscope.networks.cleaning import Cleaning, errors, half_planes, pairs, spread_factors
 from magnoscope.networks.files import write_file
 from magnoscope.networks.kinds import untrained
 from magnoscope.networks.training import Training, TrainingConfig
@@ -147,6 +147,15 @@ def test_training_lowers_the_error_and_turns_no_verdict(trained):
     assert 0.5 < report.stated_over_true < 2
 
 
+def test_the_spread_is_set_to_the_errors_that_are_made(trained):
+    seen = (toy_part(64, 5), COVERAGE, MEASUREMENT_LIKE)
+    before = trained.spread
+    trained.spread = spread_factors(trained, *seen, 0)
+    found = errors(trained, *seen, 0)
+    trained.spread = before
+    assert float((found.size**2).mean() / (found.cleaned**2).mean()) == pytest.approx(1, abs=0.02)
+
+
 class Fixed(CleaningNetwork):
     """A cleaner that answers what it is told."""
 
@@ -250,6 +259,12 @@ def test_cleaners_are_written_and_read(tmp_path):
     cleaned = found(masked)
     assert np.array_equal(cleaned.valid, masked.valid) and cleaned.error is not None
     assert np.isfinite(cleaned.signal[cleaned.valid]).all() and np.isnan(cleaned.signal[~cleaned.valid]).all()
+    save_cleaner(replace(found, card=card | {"spread": [4.0, 4.0]}), path)
+    wider = load_cleaner(path, study)[0](masked)
+    np.testing.assert_allclose(wider.error, 2 * cleaned.error, rtol=1e-4)
+    save_cleaner(replace(found, card=card | {"spread": [0.0, 1.0]}), path)
+    with pytest.raises(WeightsError, match="does not fit this version"):
+        load_cleaner(path, study)
     save_cleaner(Cleaner(untrained(study, "cleaner", 1, 32), card), path)
     with pytest.raises(WeightsError, match="does not fit this version"):
         load_cleaner(path, study)
@@ -263,5 +278,5 @@ def test_cleaners_are_written_and_read(tmp_path):
 
 def test_the_default_is_small():
     network = CleanerNetwork(Sizes((6, 10, 40, 40), 2, 6, (0, 1)))
-    assert sum(w.numel() for w in network.parameters()) * 4 < 2e6
+    assert sum(w.numel() for w in network.parameters()) * 2 < 2e6  # stored in half precision
     assert MEASUREMENT_LIKE.noise == (1.0, 1.0)

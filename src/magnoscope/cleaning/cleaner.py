@@ -1,5 +1,6 @@
 """A trained cleaner: a spectrum in, a spectrum with its spread out."""
 
+import math
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import WeightsError
-from ..networks.cleaner import CleaningNetwork
+from ..networks.cleaner import CleanerNetwork, CleaningNetwork
 from ..networks.files import changed, read_file, width_of, write_file
 from ..networks.kinds import untrained
 from ..spectrum import Spectrum
@@ -24,7 +25,7 @@ class Cleaner:
     Attributes
     ----------
     card : dict
-        Kind, study and hashes, seed, commit, training set, settings, errors on the test part.
+        Kind, study and hashes, seed, commit, training set, settings, factors of the spread, errors on the test part.
     """
 
     network: CleaningNetwork
@@ -89,6 +90,11 @@ def load_cleaner(path: str | Path, study: Study) -> tuple[Cleaner, str | None]:
         network.load_state_dict(tensors)
         if not all(bool(torch.isfinite(v).all()) for v in tensors.values()):
             raise ValueError("numbers are not finite")
+        if isinstance(network, CleanerNetwork):
+            bright, dim = (float(factor) for factor in card.get("spread", network.spread))
+            if not (0 < bright < math.inf and 0 < dim < math.inf):
+                raise ValueError("factors of the spread are not positive")
+            network.spread = bright, dim
     except (RuntimeError, KeyError, TypeError, ValueError):
         raise WeightsError(f"{path} does not fit this version of the network; train it again") from None
     if not isinstance(network, CleaningNetwork):

@@ -18,7 +18,8 @@ from ..dataset.noise import SWITCHES
 from ..dataset.parts import Exported, Part, attributes_of, identity_of, joined, load_part, open_set
 from ..errors import DataError, StudyError, WeightsError
 from ..networks.base import SpectrumNetwork
-from ..networks.cleaner import CleaningNetwork
+from ..networks.cleaner import CleanerNetwork, CleaningNetwork
+from ..networks.cleaning import spread_factors
 from ..networks.files import read_file
 from ..networks.foreign import families_of, slice_energies
 from ..networks.kinds import KINDS, Kind, kind_of, untrained
@@ -240,6 +241,10 @@ def _finish(
     seed = int(card["seed"])
     typer.echo("calibrating and scoring", err=True)
     if isinstance(network, CleaningNetwork):
+        if isinstance(network, CleanerNetwork):
+            seen_so = training.nuisance.measured
+            network.spread = spread_factors(network, parts["calibration"], coverages, seen_so, seed + 41)
+            card["spread"] = list(network.spread)
         cleaner = Cleaner(network, card)
         card["scores"] = check_cleaner(cleaner, parts["train"], parts["test"], coverages, seed).as_dict()
         save_cleaner(cleaner, output)

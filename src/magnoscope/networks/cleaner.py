@@ -55,7 +55,14 @@ class CleanerNetwork(CleaningNetwork):
     sizes : Sizes
     width : int
         Channels of the upper level, a multiple of 8; twice as many below.
+
+    Attributes
+    ----------
+    spread : (bright, dim)
+        Factors of the two terms of the variance that is stated, see :func:`.cleaning.spread_factors`.
     """
+
+    spread: tuple[float, float] = (1.0, 1.0)
 
     def __init__(self, sizes: Sizes, width: int = 32) -> None:
         super().__init__()
@@ -126,19 +133,30 @@ class CleanerNetwork(CleaningNetwork):
     def restore(self, measured: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation of the square of a normal variable, times the run's mean.
 
-        Both are means over the mirror images that the view allows: what is made of each has its own errors.
+        Both terms of the variance are multiplied by what calibration found.
+        """
+        signal, *terms = self.moments(measured, valid)
+        variance = sum(factor * term for factor, term in zip(self.spread, terms, strict=True))
+        assert isinstance(variance, torch.Tensor)
+        return signal, variance.sqrt()
+
+    def moments(self, measured: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Mean of the square of a normal variable, and the two terms of its variance, 4 mean^2 v and 2 v^2.
+
+        All are means over the mirror images that the view allows: what is made of each has its own errors.
         """
         scale, inputs = run_means(measured, valid), prepare(measured, valid)
-        signal, spread = torch.zeros_like(measured), torch.zeros_like(measured)
-        turns = [()]
+        turns: list[tuple[int, ...]] = [()]
         for axis in self.mirrors:
             turns += [(*turn, 3 + axis) for turn in turns]
+        signal, bright, dim = (torch.zeros_like(measured) for _ in range(3))
         for turn in turns:
             mean, log_variance = (a.flip(turn) for a in self(inputs.flip(turn)))
             mean, variance = mean.clamp_min(0), log_variance.exp()
-            signal += (mean**2 + variance) / len(turns)
-            spread += (4 * mean**2 * variance + 2 * variance**2) / len(turns)
-        return scale * signal, scale * spread.sqrt()
+            signal += scale / len(turns) * (mean**2 + variance)
+            bright += scale**2 / len(turns) * 4 * mean**2 * variance
+            dim += scale**2 / len(turns) * 2 * variance**2
+        return signal, bright, dim
 
 
 def _cosines(number: int, plane: list[int]) -> torch.Tensor:

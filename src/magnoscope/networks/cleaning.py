@@ -9,7 +9,7 @@ import torch
 
 from ..dataset.noise import CLEAN, Nuisance, distort, observe
 from ..dataset.parts import Part
-from .cleaner import CleaningNetwork
+from .cleaner import CleanerNetwork, CleaningNetwork
 from .foreign import make_foreign
 from .training import Step, device_of, reduced_precision
 
@@ -20,6 +20,8 @@ HIDDEN = 0.25
 """Share of training images of which one half is hidden, along either axis."""
 CHECKED = 256
 """Images of the validation part that are looked at, at most."""
+FACTORS_FROM, FACTORS = 128, (0.1, 10.0)
+"""Images from which the factors of the spread are worked out, at most, and their smallest and largest value."""
 BATCH = 32
 
 
@@ -111,6 +113,32 @@ def errors(
         for row, off in zip(rows, (measured - clean, cleaned - clean, size), strict=True):
             row.append((((off / mean) ** 2 * valid).sum((1, 2, 3, 4)) / seen).sqrt())
     return Errors(*(torch.cat(row) for row in rows))
+
+
+@torch.no_grad()
+def spread_factors(
+    network: CleanerNetwork, part: Part, coverages: torch.Tensor | None, nuisance: Nuisance, seed: int
+) -> tuple[float, float]:
+    """Factors by which the variance a cleaner states is that of its errors, where it is bright and where it is dim.
+
+    The likelihood is one of roots, and the mean over mirror images has smaller errors than each of them. Of a part that
+    no training has seen; bright is where the first term of the variance is the larger one.
+    """
+    network.eval()
+    generator, device = torch.Generator().manual_seed(seed), device_of(network)
+    sums, true = torch.zeros(2, 2, dtype=torch.double), torch.zeros(2, dtype=torch.double)
+    for measured, valid, clean, _ in pairs(part, BATCH, coverages, nuisance, generator, False, most=FACTORS_FROM):
+        found = [t.cpu() for t in network.moments(measured.to(device), valid.to(device))]
+        mean = clean.mean((2, 3, 4), keepdim=True).clamp_min(1e-12)
+        for row, here in enumerate((valid & (found[1] > found[2]), valid & (found[1] <= found[2]))):
+            sums[row] += torch.stack([(term / mean**2)[here].double().sum() for term in found[1:]])
+            true[row] += (((found[0] - clean) / mean)[here].double() ** 2).sum()
+    try:
+        bright, dim = torch.linalg.solve(sums, true).tolist()
+    except RuntimeError:  # all bright, or all dim
+        bright = dim = float(true.sum() / sums.sum().clamp_min(1e-12))
+    low, high = FACTORS
+    return min(max(bright, low), high), min(max(dim, low), high)
 
 
 class Cleaning:
