@@ -172,7 +172,8 @@ def matched(seen: Seen, part: Part, train: Part, emulator: Emulator) -> torch.Te
     binned = torch.as_tensor(binned_spectra(emulator.view, train.images, index)).flatten(3)
     amounts = torch.einsum("nrtb,rtkb->rtnk", binned, emulator.components)
     whole = torch.as_tensor(np.asarray(train.images[index]).astype(np.float32))
-    whole = (whole / whole.mean((2, 3, 4), keepdim=True)).flatten(3).permute(1, 2, 0, 3)
+    size = (whole - whole.mean((3, 4), keepdim=True)).square().sum((2, 3, 4), keepdim=True).sqrt()
+    whole = (whole / size.clamp_min(1e-12)).flatten(3).permute(1, 2, 0, 3)
     maps = torch.linalg.lstsq(amounts, whole).solution
     out = torch.zeros_like(seen.raw).flatten(3)
     for i, label in enumerate(part.labels):
