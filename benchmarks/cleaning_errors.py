@@ -1,6 +1,7 @@
 """What the error of a cleaned spectrum is made of, and what could be reached.
 
-usage: python benchmarks/cleaning_errors.py SET [--weights CLEANER] [--images 64] [--match WEIGHTS] [--study pcsmo]
+usage: python benchmarks/cleaning_errors.py SET [--weights CLEANER] [--images 64] [--foreign SET] [--match WEIGHTS]
+       [--study pcsmo]
 
 On images of the validation part with a measurement's noise: the test part is for the report alone. Errors are root mean
 squares over valid pixels in units of the run's mean, over the raw one, as `error_left` is; shares are of mean squares.
@@ -10,6 +11,8 @@ Printed:
 - the cleaned error with hot pixels and without; what is left of it if each tile's constant, or scale, were known, or a
   better gain taken; its shares by spatial frequency and by brightness of the clean pixel, with the bias there and the
   spread that is stated;
+- with --foreign what is left of the error of magnets that are no candidate (`dataset build --draws foreign`): a cleaner
+  that paints candidates onto whatever it is given does worse there than raw spectra;
 - references, all of which know more than a cleaner: each tile by the best linear estimate from its own pixels, with the
   principal components of the training spectra as a prior and the noise known; with --match the right candidate at the
   best parameters of the emulator in those weights, scale and background of each tile fitted.
@@ -91,12 +94,17 @@ def of_raw(part: Part, coverages: torch.Tensor) -> None:
     show("raw mean square", found)
 
 
-def of_cleaned(network: CleaningNetwork, seen: Seen) -> None:
-    """The cleaned error in parts."""
+def restored(network: CleaningNetwork, seen: Seen) -> tuple[torch.Tensor, ...]:
+    """Cleaned spectra and their spread in units of each run's mean."""
     batches = zip((seen.raw * seen.mean).split(BATCH), seen.valid.split(BATCH), strict=True)
     with torch.no_grad():
         found = [network.restore(m, v) for m, v in batches]
-    cleaned, spread = (torch.cat(a) / seen.mean for a in zip(*found, strict=True))
+    return tuple(torch.cat(a) / seen.mean for a in zip(*found, strict=True))
+
+
+def of_cleaned(network: CleaningNetwork, seen: Seen) -> None:
+    """The cleaned error in parts."""
+    cleaned, spread = restored(network, seen)
     off = cleaned - seen.clean
     constant, scale = _constant_and_scale(off, seen)
     whole = cleaned[seen.valid], seen.clean[seen.valid]
@@ -197,6 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--foreign", type=Path)
     parser.add_argument("--match", type=Path)
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--study", default="pcsmo")
@@ -213,6 +222,13 @@ def main() -> None:
     print("without hot pixels:")
     cold = measured(part, coverages, UNTURNED.without("hot"))
     of_cleaned(cleaner.network, cold)
+    if arguments.foreign is not None:
+        magnets = load_part(open_set(arguments.foreign), study, "train", foreign=True)
+        strange = measured(chosen(magnets, arguments.images), coverages, UNTURNED.without("hot"))
+        show(
+            "magnets that are no candidate, without hot pixels",
+            {"left": strange.left(restored(cleaner.network, strange)[0])},
+        )
     train = chosen(load_part(source, study, "train"), LEARNT_FROM)
     show(
         "each tile by the best linear estimate, noise known, without hot pixels",
