@@ -16,13 +16,14 @@ def test_explain(run, image: Path, square_file: Path, weights: Path, tmp_path: P
     assert "deletion" in found["checks"] and figure.stat().st_size > 10_000
     assert found["checks"]["seeds"] is None and found["checks"]["physics_refitted"] is None
     said = run(*words, "--for", "far", "--method", "gradients").out
+    maps = [run(*words, "--method", method, "--json").json["slices"] for method in ("gradcam", "hirescam")]
+    assert maps[0] != maps[1]
     assert "log-odds of far" in said and "Ei 50 meV" in said
 
 
 def test_bad_input(refuse, image: Path, square_file: Path, weights: Path) -> None:
     words = ["explain", image, "--study", square_file, "--weights", weights]
     assert "has no model nothing" in refuse(*words, "--for", "nothing")
-    assert "need a network on the flat image" in refuse(*words, "--method", "gradcam", "--json")
     assert "guess" in refuse(*words, "--method", "guess")
     assert "several weights are compared by --check alone" in refuse(*words[:-1], f"{weights},{weights}")
 

@@ -15,8 +15,9 @@ likelihood
 evidence
     What an additive network says by pixel; exact, since its log-odds are the sum of it and a constant.
 gradcam, hirescam
-    Class activation maps of networks on the flat image (R. R. Selvaraju et al., ICCV 2017; R. L. Draelos and L. Carin,
-    arXiv:2011.08891); on a network with pooled filters both are the exact map of B. Zhou et al., CVPR 2016.
+    Class activation maps (R. R. Selvaraju et al., ICCV 2017; R. L. Draelos and L. Carin, arXiv:2011.08891) of the last
+    maps that keep the runs apart. On a network with pooled filters both are the exact map of B. Zhou et al., CVPR 2016;
+    for networks that mix runs in their first layer they are of the image itself.
 """
 
 from dataclasses import dataclass
@@ -246,36 +247,42 @@ def additive_evidence(margin: Margin) -> NDArray[np.float64]:
 
 
 def activation_map(margin: Margin, spectrum: Spectrum, high_resolution: bool) -> NDArray[np.float64]:
-    """Class activation map of a network on the flat image, stretched to its pixels, (runs, slices, x, y).
+    """Class activation map, (runs, slices, x, y): the last maps that have a place in the image, by their gradients.
+
+    Of a network on the flat image these are its last filters', stretched to the image's pixels. Others mix the runs in
+    their first layer, after which a map has no incident energy: what is left is the image as they see it, a channel for
+    each run.
 
     Raises
     ------
     MagnoscopeError
-        If the network mixes the runs before its last maps: they then have no place in the image.
+        If the network is an ensemble on the flat image.
     """
     network = margin.network
-    if not isinstance(network, (PublishedNetwork, PublishedDUQ)):
+    flat = isinstance(network, (PublishedNetwork, PublishedDUQ))
+    inputs = network.prepare(margin.measured[None], margin.valid[None]).requires_grad_(True)
+    if not flat and inputs.ndim != 5:
         raise MagnoscopeError(
-            "class activation maps need a network on the flat image (dense, pooled or duq); for this one use shapley, "
-            "occlusion or gradients"
+            "the members of an ensemble on the flat image have a class activation map each; give the weights of one"
         )
-    kept: list[torch.Tensor] = []
+    kept = [inputs]
 
-    def keep(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> None:
-        output.retain_grad()
+    def keep(module: torch.nn.Module, _: Any, output: torch.Tensor) -> None:
         kept.append(output)
 
-    hook = network.convolutions.register_forward_hook(keep)
+    hook = network.convolutions.register_forward_hook(keep) if flat else None
     try:
         with torch.enable_grad():
-            inputs = network.prepare(margin.measured[None], margin.valid[None]).requires_grad_(True)
-            margin.of_inputs(inputs).sum().backward()
+            margin_of_all = margin.of_inputs(inputs).sum()
     finally:
-        hook.remove()
-    maps, gradient = kept[0].detach(), kept[0].grad
-    assert gradient is not None
-    weight = gradient if high_resolution else gradient.mean((2, 3), keepdim=True)
-    found = (weight * maps).sum(1, keepdim=True)
+        if hook is not None:
+            hook.remove()
+    maps = kept[-1]
+    gradient = torch.autograd.grad(margin_of_all, maps)[0]
+    weight = gradient if high_resolution else gradient.mean(tuple(range(2, maps.ndim)), keepdim=True)
+    found = (weight * maps).detach()
+    if not flat:
+        return found[0, : len(margin.measured)].double().numpy()
     size = spectrum.study.image_shape
-    image = torch.nn.functional.interpolate(found, size, mode="bilinear", align_corners=False)[0, 0]
-    return to_tiles(image.double().numpy(), spectrum.study)
+    image = torch.nn.functional.interpolate(found.sum(1, keepdim=True), size, mode="bilinear", align_corners=False)
+    return to_tiles(image[0, 0].double().numpy(), spectrum.study)
