@@ -259,9 +259,9 @@ def activation_map(margin: Margin, spectrum: Spectrum, high_resolution: bool) ->
         If the network is an ensemble on the flat image.
     """
     network = margin.network
-    flat = isinstance(network, (PublishedNetwork, PublishedDUQ))
+    filters = network.convolutions if isinstance(network, (PublishedNetwork, PublishedDUQ)) else None
     inputs = network.prepare(margin.measured[None], margin.valid[None]).requires_grad_(True)
-    if not flat and inputs.ndim != 5:
+    if filters is None and inputs.ndim != 5:
         raise MagnoscopeError(
             "the members of an ensemble on the flat image have a class activation map each; give the weights of one"
         )
@@ -270,7 +270,7 @@ def activation_map(margin: Margin, spectrum: Spectrum, high_resolution: bool) ->
     def keep(module: torch.nn.Module, _: Any, output: torch.Tensor) -> None:
         kept.append(output)
 
-    hook = network.convolutions.register_forward_hook(keep) if flat else None
+    hook = None if filters is None else filters.register_forward_hook(keep)
     try:
         with torch.enable_grad():
             margin_of_all = margin.of_inputs(inputs).sum()
@@ -281,7 +281,7 @@ def activation_map(margin: Margin, spectrum: Spectrum, high_resolution: bool) ->
     gradient = torch.autograd.grad(margin_of_all, maps)[0]
     weight = gradient if high_resolution else gradient.mean(tuple(range(2, maps.ndim)), keepdim=True)
     found = (weight * maps).detach()
-    if not flat:
+    if filters is None:
         return found[0, : len(margin.measured)].double().numpy()
     size = spectrum.study.image_shape
     image = torch.nn.functional.interpolate(found.sum(1, keepdim=True), size, mode="bilinear", align_corners=False)
