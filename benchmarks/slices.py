@@ -82,16 +82,21 @@ def told(
 ) -> tuple[list[Told], Verdict]:
     """What all networks say of a spectrum, and the verdict of the first.
 
-    All take slices away alike: by matches at given parameters, or else by those of the first network.
+    All take slices away alike: by matches at given parameters, or else by those of the first network. The method that
+    compares matches takes each network's own emulator's where none are given.
     """
     first = next(iter(groups.values()))[0]
     verdict = at_parameters(classify(spectrum, first, simulator), parameters, simulator)
     out = []
     for group, networks in groups.items():
         for method in METHODS.get(str(networks[0].card["kind"]), OTHERS):
-            if method not in skip:
-                found = [explain(verdict, w, name, method).shares for w in networks]
-                out.append(Told(group, method, np.stack(found)))
+            if method in skip:
+                continue
+            verdicts = [verdict] * len(networks)
+            if method == "likelihood" and not parameters:
+                verdicts = [classify(spectrum, w, simulator) if w.calibration.emulator else verdict for w in networks]
+            found = [explain(v, w, name, method).shares for v, w in zip(verdicts, networks, strict=True)]
+            out.append(Told(group, method, np.stack(found)))
     return out, verdict
 
 
