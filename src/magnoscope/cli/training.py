@@ -66,6 +66,9 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="Weights to write, ending in .safetensors.")],
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="At most so many; else the kind's own.")] = None,
     batch: Annotated[int | None, typer.Option("--batch", min=2, help="Images a step; else the kind's own.")] = None,
+    rate: Annotated[
+        float | None, typer.Option("--learning-rate", min=1e-9, max=10, help="The largest; else the kind's own.")
+    ] = None,
     seed: SeedOption = 0,
     width: Annotated[
         int | None, typer.Option("--width", min=16, max=1024, help="Channels, a multiple of 16; else the kind's own.")
@@ -95,11 +98,11 @@ def train(
     source, coverages = open_set(dataset), random_coverage(found, COVERAGES, seed)
     parts = _parts(source, found, shared, foreign)
     nuisance = recipe.nuisance.without(*without.split(",")) if without else recipe.nuisance
-    config = _config(recipe, seed, epochs, batch)
+    config = _config(recipe, seed, epochs, batch, rate)
     network = new_posterior(found, seed, width) if kind == INFERENCE else untrained(found, kind, seed, width)
     if start is not None:
         _start_from(network, start, found, kind, width)
-        config = replace(config, learning_rate=config.learning_rate * FINE)
+        config = replace(config, learning_rate=rate or config.learning_rate * FINE)
     energies, folder = slice_energies(found), output.with_suffix(".training")
     training = Training(
         network, parts["train"], parts["validation"], coverages, config, folder, nuisance, energies, recipe.task(),
@@ -125,10 +128,16 @@ def train(
         print(json.dumps(card["scores"], indent=2))
 
 
-def _config(recipe: Kind, seed: int, epochs: int | None, batch: int | None) -> TrainingConfig:
+def _config(recipe: Kind, seed: int, epochs: int | None, batch: int | None, rate: float | None) -> TrainingConfig:
     """How a kind is trained, with what was asked for instead."""
     own = recipe.config
-    return replace(own, seed=seed, epochs=epochs or own.epochs, batch=batch or own.batch)
+    return replace(
+        own,
+        seed=seed,
+        epochs=epochs or own.epochs,
+        batch=batch or own.batch,
+        learning_rate=rate or own.learning_rate,
+    )
 
 
 def _refuse(kind: str, width: int, shared: Path | None, foreign: Path | None) -> None:

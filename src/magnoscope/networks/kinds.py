@@ -85,10 +85,8 @@ KINDS = {
     "duq-published": Kind(
         "the published DUQ: centroids that never move, sigma from 1",
         lambda sizes, width: PublishedDUQ(sizes, corrected=False),
-        # published is a rate of 0.01: behind a layer of 344,448 inputs the first step then takes every K from 1 to 0,
-        # where the binary cross-entropy of K has no slope left
         TrainingConfig(
-            epochs=100, patience=100, learning_rate=1e-4, weight_decay=0.0, penalty=0.0, foreign=0.0, optimizer="sgd",
+            epochs=100, patience=100, learning_rate=0.01, weight_decay=0.0, penalty=0.0, foreign=0.0, optimizer="sgd",
             annealed=False, clip=float("inf"),
         ),
         CLEAN,
