@@ -3,7 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from magnoscope.dataset.parts import load_part, open_set, relabelled
+from magnoscope.study import Study
 
 
 def test_explain(run, image: Path, square_file: Path, weights: Path, tmp_path: Path) -> None:
@@ -47,3 +51,23 @@ def test_best_matches_at_the_parameters_of_fits(run, refuse, square_file: Path, 
     assert "J9" in refuse(*words)
     fits.write_text("[]")
     assert "holds no fits; give what `magnoscope compare IMAGE --json` prints" in refuse(*words)
+
+
+def test_a_network_of_random_labels_is_for_checks_alone(
+    run, image: Path, square_file: Path, weights: Path, training_set: Path, square: Study, tmp_path: Path
+) -> None:
+    chance = tmp_path / "chance.safetensors"
+    words = ["train", "compact", training_set, "-o", chance, "--epochs", 1, "--width", 16, "--study", square_file]
+    card = run(*words, "--random-labels", "--learning-rate", 3e-4, "--json").json
+    assert card["random_labels"] is True and card["settings"]["learning_rate"] == 3e-4
+    assert (
+        "its verdicts mean nothing"
+        in run("classify", image, "--study", square_file, "--weights", chance, "--json").json["warning"]
+    )
+    words = ["explain", image, "--study", square_file, "--weights", f"{weights},{chance}", "--check", "--json"]
+    assert -1 <= run(*words).json["checks"]["seeds"] <= 1
+    part = load_part(open_set(training_set), square, "train")
+    other = relabelled(part, 0)
+    pairs = [sorted(zip(p.labels.tolist(), p.parameters.tolist(), strict=True)) for p in (part, other)]
+    assert pairs[0] == pairs[1] and other.images is part.images
+    assert not np.array_equal(part.parameters, other.parameters)

@@ -15,7 +15,7 @@ from .. import __version__
 from ..cleaning import Cleaner, check_cleaner, save_cleaner
 from ..dataset.coverage import CoverageLaw, random_coverage
 from ..dataset.noise import SWITCHES
-from ..dataset.parts import Exported, Part, attributes_of, identity_of, joined, load_part, open_set
+from ..dataset.parts import Exported, Part, attributes_of, identity_of, joined, load_part, open_set, relabelled
 from ..errors import DataError, StudyError, WeightsError
 from ..networks.base import SpectrumNetwork
 from ..networks.cleaner import CleanerNetwork, CleaningNetwork
@@ -86,6 +86,10 @@ def train(
     ] = None,
     foreign: ForeignOption = None,
     emulator: EmulatorOption = True,
+    at_random: Annotated[
+        bool,
+        typer.Option("--random-labels", help="Labels of other spectra: what it learns is no explanation of anything."),
+    ] = False,
     study: StudyOption = None,
     as_json: Json = False,
 ) -> None:
@@ -97,6 +101,8 @@ def train(
     found, commit = study_of(dataset, study), current_commit()
     source, coverages = open_set(dataset), random_coverage(found, COVERAGES, seed)
     parts = _parts(source, found, shared, foreign)
+    if at_random:
+        parts |= {name: relabelled(parts[name], seed) for name in ("train", "validation")}
     nuisance = recipe.nuisance.without(*without.split(",")) if without else recipe.nuisance
     config = _config(recipe, seed, epochs, batch, rate)
     network = new_posterior(found, seed, width) if kind == INFERENCE else untrained(found, kind, seed, width)
@@ -114,12 +120,15 @@ def train(
 
     if attributes_of(source)["physics_hash"] != found.physics_hash:
         report(f"warning: study {found.name} has changed since {dataset} was built")
-    identity = {"kind": kind, "width": width, "shared": str(shared), "start": str(start)} | _foreign_set(foreign)
+    chance = {"random_labels": True} if at_random else {}
+    identity = (
+        {"kind": kind, "width": width, "shared": str(shared), "start": str(start)} | _foreign_set(foreign) | chance
+    )
     if _go_on(training, identity_of(dataset) | identity):
         report(f"going on after epoch {training.epoch}")
     training.run(report)
     about = {"kind": kind, "width": width, "seed": seed, "commit": commit} | ({"start": str(start)} if start else {})
-    about |= _foreign_set(foreign) | {"foreign_families": _shown(found, config.foreign, foreign)}
+    about |= chance | _foreign_set(foreign) | {"foreign_families": _shown(found, config.foreign, foreign)}
     about = _card(training, found, dataset, parts, about)
     card = _finish(network, about, training, found, parts, coverages, output, emulator)
     if as_json:

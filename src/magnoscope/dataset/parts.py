@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,17 @@ def joined(parts: list[Part], classes: int) -> Part:
         parts[0].mirrors,
         np.concatenate([targets(part) for part in parts]),
     )
+
+
+def relabelled(part: Part, seed: int) -> Part:
+    """The same spectra with the labels and parameters of others, by lot: there is nothing to learn of them.
+
+    What is told of a spectrum by a network trained on these is what the explanation would be of nothing (J. Adebayo et
+    al., NeurIPS 2018).
+    """
+    order = np.random.default_rng([seed, 43]).permutation(len(part.labels))
+    targets = None if part.targets is None else part.targets[order]
+    return replace(part, labels=part.labels[order], parameters=part.parameters[order], targets=targets)
 
 
 @dataclass(frozen=True)

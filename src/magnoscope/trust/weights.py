@@ -93,7 +93,7 @@ def load_weights(path: str | Path, study: Study) -> tuple[Weights, str | None]:
     -------
     weights : Weights
     warning : str or None
-        Said where the study's physics has changed since the training.
+        Said where the study's physics has changed since the training, or its labels were random.
 
     Raises
     ------
@@ -132,7 +132,8 @@ def load_weights(path: str | Path, study: Study) -> tuple[Weights, str | None]:
     except (RuntimeError, KeyError, TypeError, ValueError):
         raise WeightsError(f"{path} does not fit this version of the network; train the weights again") from None
     network.eval()
-    return Weights(network, calibration, card), changed(card, study, path)
+    by_lot = f"{path} was trained on labels of other spectra, to check explanations; its verdicts mean nothing"
+    return Weights(network, calibration, card), by_lot if card.get("random_labels") else changed(card, study, path)
 
 
 def untrained(study: Study, card: dict[str, Any], seed: int = 0) -> SpectrumNetwork:
