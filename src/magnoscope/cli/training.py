@@ -100,15 +100,12 @@ def train(
     writable(output, ".safetensors")
     found, commit = study_of(dataset, study), current_commit()
     source, coverages = open_set(dataset), random_coverage(found, COVERAGES, seed)
-    parts = _parts(source, found, shared, foreign)
-    if at_random:
-        parts |= {name: relabelled(parts[name], seed) for name in ("train", "validation")}
+    parts = _parts(source, found, shared, foreign, seed if at_random else None)
     nuisance = recipe.nuisance.without(*without.split(",")) if without else recipe.nuisance
     config = _config(recipe, seed, epochs, batch, rate)
-    network = new_posterior(found, seed, width) if kind == INFERENCE else untrained(found, kind, seed, width)
-    if start is not None:
-        _start_from(network, start, found, kind, width)
-        config = replace(config, learning_rate=rate or config.learning_rate * FINE)
+    if start is not None and rate is None:
+        config = replace(config, learning_rate=config.learning_rate * FINE)
+    network = _network(found, kind, seed, width, start)
     energies, folder = slice_energies(found), output.with_suffix(".training")
     training = Training(
         network, parts["train"], parts["validation"], coverages, config, folder, nuisance, energies, recipe.task(),
@@ -160,8 +157,10 @@ def _refuse(kind: str, width: int, shared: Path | None, foreign: Path | None) ->
         raise StudyError(f"no foreign inputs are shown to a {kind} in training; --foreign is for {', '.join(taught)}")
 
 
-def _parts(source: zarr.Group | Exported, study: Study, shared: Path | None, foreign: Path | None) -> dict[str, Part]:
-    """All parts of a training set, and those that are used of the sets beside it."""
+def _parts(
+    source: zarr.Group | Exported, study: Study, shared: Path | None, foreign: Path | None, lot: int | None
+) -> dict[str, Part]:
+    """All parts of a training set, and those that are used of the sets beside it; labels by lot, if it is given."""
     parts = {name: load_part(source, study, name) for name in ("train", "validation", "calibration", "test")}
     if shared is not None:
         both = open_set(shared)
@@ -170,6 +169,8 @@ def _parts(source: zarr.Group | Exported, study: Study, shared: Path | None, for
     if foreign is not None:
         magnets = open_set(foreign)
         parts |= {f"foreign {name}": load_part(magnets, study, name, foreign=True) for name in ("train", "test")}
+    if lot is not None:
+        parts |= {name: relabelled(parts[name], lot) for name in ("train", "validation")}
     return parts
 
 
@@ -211,6 +212,14 @@ def _go_on(training: Training, identity: dict[str, Any]) -> bool:
         return training.resume()
     except (OSError, ValueError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError):
         raise DataError(f"{training.folder} is damaged; remove it to train from the start") from None
+
+
+def _network(study: Study, kind: str, seed: int, width: int, start: Path | None) -> torch.nn.Module:
+    """A new network, or one that starts from weights."""
+    network = new_posterior(study, seed, width) if kind == INFERENCE else untrained(study, kind, seed, width)
+    if start is not None:
+        _start_from(network, start, study, kind, width)
+    return network
 
 
 def _start_from(network: torch.nn.Module, start: Path, study: Study, kind: str, width: int) -> None:

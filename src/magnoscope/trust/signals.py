@@ -75,9 +75,8 @@ def _of_spectra(
     """What is worked out of spectra without the network, by what it is for; a row for each of n."""
     found: dict[str, NDArray] = {}
     if calibration.reconstruction is not None:
-        pairs = zip(measured, valid, strict=True)
+        pairs, view = list(zip(measured, valid, strict=True)), calibration.reconstruction.view
         found["unexplained"] = np.array([calibration.reconstruction.unexplained(*pair) for pair in pairs])
-        pairs, view = zip(measured, valid, strict=True), calibration.reconstruction.view
         found["noise"] = np.array([noise_level(view, *pair) for pair in pairs])
     if calibration.emulator is not None:
         if compared is None:
