@@ -6,8 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from magnoscope.cli.explain import opinions
 from magnoscope.dataset.parts import load_part, open_set, relabelled
+from magnoscope.io.images import read_spectrum
 from magnoscope.study import Study
+from magnoscope.trust.weights import load_weights, save_weights
+from magnoscope.verdict import classify
 
 
 def test_explain(run, image: Path, square_file: Path, weights: Path, tmp_path: Path) -> None:
@@ -36,6 +40,26 @@ def test_agreement_over_seeds_and_with_a_rival_fitted(run, image: Path, square_f
     words = ["explain", image, "--study", square_file, "--weights", f"{weights},{weights}", "--method", "occlusion"]
     found = run(*words, "--check", "--refit", "--json").json["checks"]
     assert found["seeds"] == pytest.approx(1) and -1 <= found["physics_refitted"] <= 1
+
+
+def test_matches_agree_over_seeds_as_far_as_each_finds_its_own(
+    run, square_file: Path, weights: Path, square: Study, tmp_path: Path
+) -> None:
+    image, found = tmp_path / "far.npy", load_weights(weights, square)[0]
+    run("simulate", square_file, "far", "--set", "J1=-2.9", "--set", "J2=-1.9", "-o", image)
+    verdict, other = classify(read_spectrum(image, square), found), load_weights(weights, square)[0]
+    # the same, but that it takes the parameters of both models for something else
+    other.network.regression[-1].bias.data -= 5
+    [(own, _)] = opinions(verdict, [other], "likelihood", {})
+    assert own.matches["far"].parameters != verdict.matches["far"].parameters
+    [(same, _)] = opinions(verdict, [other], "shapley", {})
+    assert same is verdict
+    assert opinions(verdict, [other], "likelihood", {"far": {"J1": -1.2}}) == []
+
+    save_weights(other, tmp_path / "other.safetensors")
+    words = ["explain", image, "--study", square_file, "--method", "likelihood", "--check", "--json"]
+    checks = run(*words, "--weights", f"{weights},{tmp_path / 'other.safetensors'}").json["checks"]
+    assert checks["seeds"] is not None and checks["random_weights"] is None
 
 
 def test_best_matches_at_the_parameters_of_fits(run, refuse, square_file: Path, weights: Path, tmp_path: Path):

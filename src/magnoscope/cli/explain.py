@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from ..errors import DataError, StudyError
-from ..explain import METHODS, Checks, Explanation, check
+from ..explain import METHODS, OF_MATCHES, Checks, Explanation, check
 from ..explain import explain as explain_verdict
 from ..explain.checks import at_parameters
 from ..io.images import read_spectrum
 from ..plot import plot_explanation, save_figure
 from ..studies import default_study, load_study
-from ..trust.weights import load_weights, shipped_weights
+from ..trust.weights import Weights, load_weights, shipped_weights
+from ..verdict import Verdict
 from ..verdict import classify as classify_spectrum
 from .common import FIGURES, ImageArgument, Json, MaskOption, SeedOption, StudyOption, app, print_json, writable
 
@@ -58,7 +59,9 @@ def explain(
     parameters = {} if fits is None else fitted_parameters(fits)
     verdict = at_parameters(classify_spectrum(read_spectrum(image, found, mask), loaded), parameters)
     result = explain_verdict(verdict, loaded, name, str(method), seed)
-    tested = check(result, verdict, loaded, seed, others, refit) if checks else None
+    tested = (
+        check(result, verdict, loaded, seed, opinions(verdict, others, method, parameters), refit) if checks else None
+    )
     if figure is not None:
         save_figure(plot_explanation(result), figure)
     if as_json:
@@ -70,6 +73,18 @@ def explain(
     print_explanation(result, verdict.in_distribution)
     if tested is not None:
         print_checks(tested)
+
+
+def opinions(
+    verdict: Verdict, others: list[Weights], method: str, parameters: dict[str, dict[str, float]]
+) -> list[tuple[Verdict, Weights]]:
+    """What weights of other seeds explain: the same verdict, or what they themselves find the best matches.
+
+    Where matches are what explains and their parameters are given, weights have no say.
+    """
+    if method != OF_MATCHES:
+        return [(verdict, weights) for weights in others]
+    return [] if parameters else [(classify_spectrum(verdict.spectrum, weights), weights) for weights in others]
 
 
 def fitted_parameters(path: Path) -> dict[str, dict[str, float]]:
@@ -108,9 +123,10 @@ def print_checks(found: Checks) -> None:
         f"{found.insertion_random:.2f}, from the middle {found.insertion_central:.2f}; higher is better)"
     )
     others = ", ".join(f"{name} {value:+.2f}" for name, value in found.other_methods.items())
-    print(f"rank correlation with {others}; with a network of random weights {found.random_weights:+.2f}")
+    chance = "" if found.random_weights is None else f"; with a network of random weights {found.random_weights:+.2f}"
+    print(f"rank correlation with {others}{chance}")
     print(f"rank correlation with what the simulator says tells the best matches apart: {found.physics:+.2f}")
     if found.physics_refitted is not None:
         print(f"the same once the rival is fitted to the best match: {found.physics_refitted:+.2f}")
     if found.seeds is not None:
-        print(f"rank correlation between networks of different seeds: {found.seeds:+.2f}")
+        print(f"rank correlation between different seeds: {found.seeds:+.2f}")

@@ -36,7 +36,9 @@ from ..trust.weights import Weights, load_weights, shipped_weights
 from ..verdict import Verdict
 from .margin import Margin
 
-METHODS = ("shapley", "occlusion", "alone", "gradients", "likelihood", "evidence", "gradcam", "hirescam")
+OF_MATCHES = "likelihood"
+"""The method that asks no network."""
+METHODS = ("shapley", "occlusion", "alone", "gradients", OF_MATCHES, "evidence", "gradcam", "hirescam")
 ORDERS = 8
 """Random orders of the slices, and as many reversed."""
 STEPS = 16
@@ -137,7 +139,7 @@ def explain(
     elif method == "gradients":
         pixels = integrated_gradients(margin)
         shares = pixels.sum((2, 3))
-    elif method == "likelihood":
+    elif method == OF_MATCHES:
         pixels = likelihood_ratio(verdict, name)
         shares = pixels.sum((2, 3))
     elif method == "evidence":

@@ -16,7 +16,7 @@ from ..spectrum import Spectrum
 from ..trust.best_match import match_at
 from ..trust.weights import Weights, untrained
 from ..verdict import Verdict
-from .attribution import Explanation, explain
+from .attribution import OF_MATCHES, Explanation, explain
 from .margin import Margin
 
 RANDOM_ORDERS = 16
@@ -37,15 +37,15 @@ class Checks:
         The same as slices are put into a neutral spectrum; the explanation's should rise fastest.
     other_methods : dict
         Rank correlation of the sizes of shares with those of other methods.
-    random_weights : float
-        The same with a network of random weights: it should fall to nothing.
+    random_weights : float or None
+        The same with a network of random weights: it should fall to nothing. None where no network is asked.
     physics : float
         The same with what the simulator says tells the two nearest candidates' best matches apart, in units of the
         noise.
     physics_refitted : float or None
         The same once the rival is fitted to the best match, if that was asked for.
     seeds : float or None
-        Mean rank correlation between the shares of networks of other seeds and this one, if there are any.
+        Mean rank correlation between the shares by weights of other seeds and these, if there are any.
     """
 
     deletion: float
@@ -55,7 +55,7 @@ class Checks:
     insertion_random: float
     insertion_central: float
     other_methods: dict[str, float]
-    random_weights: float
+    random_weights: float | None
     physics: float
     physics_refitted: float | None = None
     seeds: float | None = None
@@ -143,7 +143,7 @@ def check(
     verdict: Verdict,
     weights: Weights,
     seed: int = 0,
-    others: Sequence[Weights] = (),
+    others: Sequence[tuple[Verdict, Weights]] = (),
     refit: bool = False,
 ) -> Checks:
     """Check an explanation of a verdict.
@@ -152,8 +152,9 @@ def check(
     ----------
     seed : int
         Of random orders and random weights.
-    others : sequence of Weights
-        Networks of other seeds, whose explanations of the same verdict should agree.
+    others : sequence of (Verdict, Weights)
+        Weights of other seeds and the verdicts to explain with them, whose explanations should agree: the same
+        verdict for networks, so that all take slices away alike; their own where matches are what explains.
     refit : bool
         Whether to compare with the physics once the rival is fitted as well: some thirty simulations.
     """
@@ -177,6 +178,10 @@ def check(
     study = verdict.spectrum.study
     blank = Weights(untrained(study, {"width": 48} | weights.card, seed + 1), weights.calibration, weights.card)
     blank.network.eval()
+
+    def shares(verdict: Verdict, weights: Weights) -> NDArray[np.float64]:
+        return explain(verdict, weights, explanation.name, explanation.method, seed).shares
+
     return Checks(
         deletion=area(order, False),
         deletion_random=float(np.mean([area(o, False) for o in random])),
@@ -188,18 +193,16 @@ def check(
             m: rank_correlation(explanation.shares, explain(verdict, weights, explanation.name, m, seed).shares)
             for m in methods
         },
-        random_weights=rank_correlation(
-            explanation.shares, explain(verdict, blank, explanation.name, explanation.method, seed).shares
-        ),
+        random_weights=None
+        if explanation.method == OF_MATCHES
+        else rank_correlation(explanation.shares, shares(verdict, blank)),
         physics=rank_correlation(explanation.shares, information(verdict)),
         physics_refitted=rank_correlation(explanation.shares, refitted_information(verdict)) if refit else None,
-        seeds=agreement(
-            [explanation, *(explain(verdict, w, explanation.name, explanation.method, seed) for w in others)]
-        ),
+        seeds=agreement([explanation.shares, *(shares(*other) for other in others)]),
     )
 
 
-def agreement(explanations: Sequence[Explanation]) -> float | None:
+def agreement(shares: Sequence[NDArray[np.float64]]) -> float | None:
     """Mean rank correlation of the sizes of shares between all pairs; None for less than two."""
-    found = [rank_correlation(a.shares, b.shares) for a, b in combinations(explanations, 2)]
+    found = [rank_correlation(a, b) for a, b in combinations(shares, 2)]
     return float(np.mean(found)) if found else None
