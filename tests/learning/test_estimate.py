@@ -13,8 +13,10 @@ from magnoscope.errors import SpectrumError
 from magnoscope.estimate import ALONE, Extras, Simulators, compare, crew_of, fit, workers_of
 from magnoscope.estimate.clipped import ClippedLikelihood, seems_clipped
 from magnoscope.estimate.comparison import vuong
+from magnoscope.estimate.descent import Target
 from magnoscope.estimate.instrument_errors import Spectra, kinds_of, response, run_by_run
 from magnoscope.estimate.likelihood import TileLikelihood
+from magnoscope.estimate.result import covariances
 from magnoscope.estimate.sampling import Sample, adjustment, larger
 from magnoscope.simulate import Simulator
 from magnoscope.spectrum import Spectrum, counted
@@ -366,6 +368,26 @@ def test_the_response_is_that_of_simulations(study: Study, simulators: Simulator
         step = 1e-4 * np.eye(len(sizes))[kind]
         slope = (found.change(sizes + step) - found.change(sizes - step)) / 2e-4
         assert np.allclose(found.slope(kind, sizes), slope, atol=1e-6)
+
+
+def test_errors_are_those_of_the_response_where_the_fit_ended():
+    study = parse_study(SQUARE.replace("slices = 2", "slices = 5").replace("points = 12", "points = 14"))
+    simulators, rng = Simulators(study), np.random.default_rng(3)
+    spectra = Spectra(study, "far", simulators.about)
+    truth, sizes = np.array([-2.2, -1.4]) + 0.3 * rng.uniform(-1, 1, 2), rng.standard_normal(6)
+    sizes[2:4] = abs(sizes[2:4])
+    seen = simulators.fine.reachable
+    spectrum = counted(Spectrum(study, np.where(seen, spectra(truth, sizes), np.nan), seen), 20.0, 3)
+    found = fit(spectrum, "far", truth, simulators, draws=0)
+
+    values = np.array([e.value for e in found.estimates])
+    ended = np.array([e.size for e in found.instrument])
+    fresh = response(simulators, "far", values, ended, 0.3)[0]
+    target = Target(TileLikelihood.of(spectrum), spectra, study.model("far").prior, fresh)
+    signal = spectra(values, ended)
+    target = replace(target, likelihood=target.likelihood.counting(target.seen(values, ended, signal).model))
+    errors = np.sqrt(np.diag(covariances(target.curvature(target.seen(values, ended, signal)))[0])) * target.units
+    assert [e.statistical for e in found.estimates] == pytest.approx(errors[:2], rel=0.05)
 
 
 def test_errors_that_are_never_negative_are_climbed_by_their_logarithm(study: Study, simulators: Simulators):

@@ -45,8 +45,9 @@ LONG = 8
 """Steps of a descent whose valley is long and flat: that with errors of the instrument."""
 MOST_CENTRES = 3
 """How often the response to errors of the instrument is simulated."""
-FIRST_STEP, NEXT_STEP = 1.0, 0.5
-"""Half of the range (standard deviations) in which the response to errors should hold: at first, and about some."""
+FIRST_STEP, NEXT_STEP, LAST_STEP = 1.0, 0.5, 0.3
+"""Half of the range (standard deviations) in which the response to errors should hold: at first, about some, and about
+those at which a fit ends."""
 OF_HALF = 2
 """Steps of a fit to half of the data, which begins at that to all."""
 KEPT = 16
@@ -166,6 +167,11 @@ def fit(
     else:
         target, best, near, used = _with_errors(sharp, simulators, model, best, report, crew)
     best, about = _finish(target, best)
+    if target.response is not None:
+        # errors of the fit hang on what the response has in common with parameters, there and not where it was before
+        found, spent = response(simulators, model, best.values, best.sizes, LAST_STEP, crew)
+        target, used = replace(target, response=found), used + spent
+        best, about = _finish(target, best)
     report(f"{model}: log-likelihood {best.total:.1f} with default simulations")
     result = result_of(spectrum, model, target, best, about)
     if extras.samples or extras.halves:
