@@ -169,8 +169,8 @@ def fit(
     best, about = _finish(target, best)
     if target.response is not None:
         # errors of the fit hang on what the response has in common with parameters, there and not where it was before
-        found, spent = response(simulators, model, best.values, best.sizes, LAST_STEP, crew)
-        target, used = replace(target, response=found), used + spent
+        found, more = response(simulators, model, best.values, best.sizes, LAST_STEP, crew)
+        target, used = replace(target, response=found), used + more
         best, about = _finish(target, best)
     report(f"{model}: log-likelihood {best.total:.1f} with default simulations")
     result = result_of(spectrum, model, target, best, about)
