@@ -67,7 +67,7 @@ def plot_cleaning_and_evidence(
         top = max(float(np.nanpercentile(np.abs(shown), 99.5)), 1e-12)
         colours = matplotlib.colormaps["PuOr_r"].with_extremes(bad=MISSING)
         axes.imshow(shown, cmap=colours, vmin=-top, vmax=top, interpolation="nearest", aspect="auto")
-        axes.set_title(literal(f"{title}: evidence for {one.name} ({one.method})"), fontsize=10, loc="left")
+        axes.set_title(literal(f"{title}:\nevidence for {one.name}"), fontsize=10, loc="left")
         axes.set_xticks([])
         axes.set_yticks([])
         nx, ny = study.shape[2:]
@@ -86,7 +86,5 @@ def plot_cleaning_and_evidence(
         axes.barh(names, sizes, color=["#b35806" if x > 0 else "#542788" for x in sizes], edgecolor=edges)
         axes.axvline(0, color="black", lw=0.6)
         axes.tick_params(labelsize=7)
-        axes.set_xlabel(
-            "share of the evidence (outlined: slices that the publication names)" if named else "share of the evidence"
-        )
+        axes.set_xlabel("share of the evidence" + ("\n(outlined: published)" if named else ""))
     return figure
