@@ -10,10 +10,12 @@ from magnoscope.dataset import store
 from magnoscope.dataset.build import missing_chunks
 from magnoscope.dataset.chunks import encode, write
 from magnoscope.dataset.draws import Law, drawn_classes
-from magnoscope.dataset.parts import FOREIGN, identity_of, load_part, open_set
+from magnoscope.dataset.parts import FOREIGN, WHOLE, identity_of, load_part, open_set
 from magnoscope.dataset.tasks import Job, make_chunk
 from magnoscope.networks.foreign import families_of
 from magnoscope.study import Study
+from magnoscope.trust import emulator
+from magnoscope.trust.weights import load_weights
 
 from .conftest import Run
 
@@ -32,9 +34,10 @@ def built(study: Study, file: Path, path: Path, law: Law) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(striped: Study, striped_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten spectra of each candidate, and ten magnets on the bonds of each."""
+    """Ten spectra of each candidate, ten beyond its priors, and ten magnets on the bonds of each."""
     path = tmp_path_factory.mktemp("sets")
     built(striped, striped_file, path / "own.zarr", Law())
+    built(striped, striped_file, path / "beyond.zarr", Law("beyond"))
     built(striped, striped_file, path / "foreign.zarr", Law("foreign"))
     return path
 
@@ -86,3 +89,35 @@ def test_sets_in_each_others_place(refuse, run: Run, folder: Path, square_file: 
     said = refuse("dataset", "build", square_file, "-n", 2, "-o", new, "--draws", "foreign")
     assert "there are no random magnets on the bonds of model near" in said and not new.exists()
     assert not weights.exists()
+
+
+def test_set_beyond_the_priors(run: Run, folder: Path, striped: Study, striped_file: Path) -> None:
+    path = folder / "beyond.zarr"
+    done = run("dataset", "build", striped_file, *SETTINGS, "--draws", "beyond", "-o", path, "--json")
+    assert done.err == "20 of 20 images there already\n" and done.json["draws"] == {"kind": "beyond"}
+    assert "2 simulated again 2 came out the same to the last bit" in run("dataset", "verify", path, "--sample", 2).out
+    part = load_part(open_set(path), striped, "train", WHOLE, beyond=True)
+    assert len(part.labels) == 20 and np.all(np.abs(part.parameters - 0.5).max(1) > 0.5)
+    assert np.all(np.abs(part.parameters - 0.5) <= 1)
+    assert "tenths of each prior" in run("dataset", "info", path, "--rejections").out
+
+
+def test_an_emulator_learns_of_spectra_beyond_the_priors(
+    run: Run, refuse, folder: Path, tmp_path: Path, striped: Study, striped_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, beyond, weights = folder / "own.zarr", folder / "beyond.zarr", tmp_path / "w.safetensors"
+    words = ["train", "compact", own, "-o", weights, "--epochs", 1, "--width", 16, "--study", striped_file]
+    assert run(*words).status == 0
+    words = ["calibrate", weights, own, "--study", striped_file, "--beyond"]
+    outcome = run(*words, beyond)
+    assert outcome.status == 2 and "own.zarr has too few spectra of a model to learn an emulator of" in outcome.err
+    monkeypatch.setattr(emulator, "FEWEST_IMAGES", 5)
+    monkeypatch.setattr(emulator, "EPOCHS", 2)
+    card = run(*words, beyond, "--json").json
+    assert card["beyond_set"] == identity_of(beyond)
+    signals = load_weights(weights, striped)[0].calibration.signals
+    assert "beyond_priors" in signals
+    assert "this set holds spectra within the priors; build one of those beyond" in refuse(*words, own)
+    assert "--beyond is for the emulator, which --no-emulator leaves out" in refuse(*words, beyond, "--no-emulator")
+    said = "this set holds spectra of parameters beyond the priors; name it with `calibrate --beyond`"
+    assert said in refuse("train", "compact", beyond, "-o", tmp_path / "other.safetensors")

@@ -47,11 +47,11 @@ def spots(places: np.ndarray, round_: np.ndarray) -> np.ndarray:
     return out
 
 
-def spectra(number: int, seed: int) -> Part:
+def spectra(number: int, seed: int, least: float = 0, most: float = 1) -> Part:
     """Round spots of two parameters (class 0), ridges of one (class 1)."""
     rng = np.random.default_rng(seed)
     labels = np.arange(number) % 2
-    parameters = rng.uniform(size=(number, 2)).astype(np.float32)
+    parameters = rng.uniform(least, most, size=(number, 2)).astype(np.float32)
     parameters[labels == 1, 1] = 0.5
     return Part(spots(np.repeat(parameters[:, None], RUNS, 1), labels == 0), labels, parameters, SQUARE.view.mirrors)
 
@@ -130,6 +130,21 @@ def test_of_pixels_without_neighbours_nothing_is_said(emulated: Emulator):
     everywhere[0, 0] = lonely[0, 0]
     found = emulated.compare(np.where(everywhere, part.images[0], 0), everywhere)
     assert found.tiles == RUNS * SLICES - 1 and found.explicable > 0 and found.unexplained < 0.1
+
+
+def test_spectra_beyond_the_priors_make_it_know_what_is_there(emulated: Emulator, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "EPOCHS", 120)
+    wider = spectra(480, 20, -0.5, 1.5)
+    outside = np.abs(wider.parameters - 0.5).max(1) > 0.5
+    wider = replace(wider, images=wider.images[outside], labels=wider.labels[outside])
+    wider = replace(wider, parameters=wider.parameters[outside])
+    found = fit_emulator(SQUARE.view, spectra(480, 0), 2, 0, wider)
+    # what fits start from stays within
+    assert all(c.library.min() >= 0 and c.library.max() <= 1 for c in found.candidates)
+    other = spectra(40, 21, 1.2, 1.4)
+    measured, valid = seen(other.images, 22)
+    gained = [[e.compare(*pair).beyond_priors for pair in zip(measured, valid, strict=True)] for e in (found, emulated)]
+    assert np.median(gained[0]) > 1.2 * np.median(gained[1])
 
 
 def test_slopes_are_derivatives(emulated: Emulator):

@@ -45,6 +45,7 @@ class Draws(StrEnum):
     sobol = "sobol"
     around = "around"
     overlap = "overlap"
+    beyond = "beyond"
     foreign = "foreign"
 
 
@@ -74,8 +75,8 @@ def build(
         Draws,
         typer.Option(
             "--draws",
-            help="Uniform over the priors, evenly spread over them (sobol), around a point, where models coincide, or "
-            "other magnets on the models' bonds (foreign).",
+            help="Uniform over the priors, evenly spread over them (sobol), around a point, where models coincide, "
+            "beyond the priors by up to half, or other magnets on the models' bonds (foreign).",
         ),
     ] = Draws.uniform,
     width: Annotated[float, typer.Option("--width", help="Of draws around a point, as a share of each prior.")] = 0.1,

@@ -7,7 +7,7 @@ import torch
 import typer
 
 from ..dataset.coverage import CoverageLaw, random_coverage
-from ..dataset.parts import Part, attributes_of, identity_of, load_part, open_set
+from ..dataset.parts import WHOLE, Part, attributes_of, identity_of, load_part, open_set
 from ..errors import DataError, WeightsError
 from ..networks.ensemble import Ensemble
 from ..networks.files import halved
@@ -16,6 +16,7 @@ from ..networks.posterior import Trunk, trunk_of
 from ..plot import save_figure
 from ..plot_trust import plot_reliability
 from ..study import Study
+from ..trust.emulator import Emulator, fit_emulator
 from ..trust.held_back import calibrate as calibrate_network
 from ..trust.held_back import foreign_report, reliability_of, report_card, scored
 from ..trust.posterior import load_posterior
@@ -101,6 +102,14 @@ def calibrate(
         Path | None,
         typer.Option("--posterior", help="What `train posterior` wrote on this set: its features are a signal, too."),
     ] = None,
+    beyond: Annotated[
+        Path | None,
+        typer.Option(
+            "--beyond",
+            help="Another set, of parameters beyond the priors (`dataset build --draws beyond`), to learn the "
+            "emulator of as well.",
+        ),
+    ] = None,
     foreign: ForeignOption = None,
     emulator: EmulatorOption = True,
     study: StudyOption = None,
@@ -108,8 +117,10 @@ def calibrate(
 ) -> None:
     """Calibrate and score trained weights anew, without training; several become one deep ensemble.
 
-    An emulator in the weights is kept.
+    An emulator in the weights is kept, unless --beyond gives it more to learn of.
     """
+    if beyond is not None and not emulator:
+        raise WeightsError("--beyond is for the emulator, which --no-emulator leaves out; drop either")
     if output is None and len(weights) > 1:
         raise WeightsError("give the file of the ensemble with -o, ending in .safetensors")
     target = writable(output or weights[0], ".safetensors")
@@ -123,11 +134,19 @@ def calibrate(
     seed, coverages = int(card["seed"]), coverages_of(found, card)
     parts = {name: load_part(open_set(dataset), found, name) for name in ("train", "calibration", "test")}
     both = {} if shared is None else {n: load_part(open_set(shared), found, n) for n in ("calibration", "test")}
+    kept: Emulator | bool = emulator and (loaded[0].calibration.emulator or True)
+    if beyond is not None:
+        card |= {"beyond_set": identity_of(beyond)}
+        wider = load_part(open_set(beyond), found, "train", WHOLE, beyond=True)
+        typer.echo(f"learning the emulator, of {len(wider.labels)} spectra beyond the priors as well", err=True)
+        kept = fit_emulator(found.view, parts["train"], len(found.classes), seed, wider) or False
+        if not kept:
+            raise DataError(f"{dataset} has too few spectra of a model to learn an emulator of; leave out --beyond")
     typer.echo(f"calibrating on {len(parts['calibration'].labels)} held-back simulations", err=True)
     nuisance = loaded[0].nuisance
     calibration = calibrate_network(
         network, parts["train"], parts["calibration"], coverages, seed, found.view, nuisance, both.get("calibration"),
-        trunk, emulator and (loaded[0].calibration.emulator or True),
+        trunk, kept,
     )  # fmt: skip
     typer.echo(f"scoring on {len(parts['test'].labels)} others", err=True)
     magnets = left_out(foreign, found)

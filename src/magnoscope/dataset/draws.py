@@ -15,6 +15,7 @@ import scipy
 from numpy.typing import NDArray
 
 from ..errors import InstabilityError, StudyError
+from ..hamiltonian import SpinModel
 from ..simulate import Simulator
 from ..spinwave import ModeSolver, is_stable
 from ..study import Overlap, Study
@@ -25,7 +26,9 @@ MOST_TRIES = 2000
 MOST_POINTS = 1 << 30
 """Points in a Sobol sequence, hence images of a class."""
 
-Kind = Literal["uniform", "sobol", "around", "overlap", "foreign"]
+Kind = Literal["uniform", "sobol", "around", "overlap", "beyond", "foreign"]
+WIDENED = 0.5
+"""How far beyond both ends of a prior "beyond" draws, as a share of its width."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,9 @@ class Law:
     ----------
     kind : str
         "uniform" over the priors; "sobol", the same but spread evenly; "around" a point, normal and cut off at the
-        ends of the priors; "overlap", uniform where several models are the same Hamiltonian; "foreign", other magnets
-        on the models' bonds (:mod:`.random_magnets`).
+        ends of the priors; "overlap", uniform where several models are the same Hamiltonian; "beyond", uniform over
+        priors widened by half, with at least one parameter outside its own; "foreign", other magnets on the models'
+        bonds (:mod:`.random_magnets`).
     width : float
         Standard deviation of "around" as a share of each prior's width.
     centre : tuple of (model, parameter, meV)
@@ -104,6 +108,13 @@ def recorded(study: Study, name: str, law: Law) -> tuple[str, ...]:
     return tuple(p.name for p in study.models[name].parameters)
 
 
+def reach(model: SpinModel, law: Law) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Between what parameters are drawn, (n_parameters,) meV each."""
+    low, high = model.prior.T
+    more = WIDENED * (high - low) if law.kind == "beyond" else 0.0
+    return low - more, high + more
+
+
 def candidates(
     solver: ModeSolver,
     seed: int,
@@ -113,7 +124,7 @@ def candidates(
     overlaps: Sequence[Overlap] = (),
 ) -> Iterator[NDArray[np.float64]]:
     """Draws (n_parameters,) meV for image ``index`` of a class, without end."""
-    low, high = solver.model.prior.T
+    low, high = reach(solver.model, law)
     rng = np.random.default_rng([seed, class_index, index])
     if law.kind == "uniform":
         while True:
@@ -127,6 +138,12 @@ def candidates(
         while True:
             ends = (low - centre) / size, (high - centre) / size
             yield scipy.stats.truncnorm.ppf(rng.random(len(low)), *ends, centre, size)
+    elif law.kind == "beyond":
+        least, most = solver.model.prior.T
+        while True:
+            values = rng.uniform(low, high)
+            if np.any((values < least) | (values > most)):
+                yield values
     else:
         yield from _shared(solver.model.name, rng, index, [o for o in overlaps if solver.model.name in o.models])
 

@@ -59,7 +59,7 @@ class Part:
         In memory, or a :class:`Stack` of memory maps.
     labels : (n,) class indices
     parameters : (n, most parameters) float32
-        Scaled to 0..1 over the prior; classes with fewer parameters are filled up with 0.5.
+        Scaled to 0..1 over the prior, which some sets lie beyond; classes with fewer are filled up with 0.5.
     mirrors : tuple of int
         Axes of Q along which the study's view may be mirrored.
     targets : (n, classes) float32 or None
@@ -118,6 +118,10 @@ class Split:
             "calibration": range(b, c),
             "test": range(c, per_class),
         }[part]
+
+
+WHOLE = Split(1.0, 0.0, 0.0)
+"""All of a set as its training part."""
 
 
 @dataclass(frozen=True)
@@ -194,13 +198,37 @@ def _read(source: zarr.Group | Exported, study: Study, indices: range) -> Iterat
             yield number, images, values
 
 
+def _refuse(kind: str | None, foreign: bool, beyond: bool) -> None:
+    """Refuse a set of draws that are not what is asked for."""
+    if (kind == "foreign") != foreign:
+        raise DataError(
+            "this set holds the candidates' own spectra; build one of magnets that are none: `magnoscope dataset build "
+            "STUDY --draws foreign`"
+            if foreign
+            else "this set holds magnets that are no candidate; name it with --foreign, beside a training set"
+        )
+    if (kind == "beyond") != beyond:
+        raise DataError(
+            "this set holds spectra within the priors; build one of those beyond: `magnoscope dataset build STUDY "
+            "--draws beyond`"
+            if beyond
+            else "this set holds spectra of parameters beyond the priors; name it with `calibrate --beyond`"
+        )
+
+
 def load_part(
-    source: zarr.Group | Exported, study: Study, part: str, split: Split | None = None, foreign: bool = False
+    source: zarr.Group | Exported,
+    study: Study,
+    part: str,
+    split: Split | None = None,
+    foreign: bool = False,
+    beyond: bool = False,
 ) -> Part:
     """One part of a finished training set, classes one after the other.
 
     The images of an exported set stay where they are, as memory maps, for the part named "train"; all others are read
-    into memory. Of a ``foreign`` set, of magnets that are no candidate, every label is -1 and every parameter 0.5.
+    into memory. Of a ``foreign`` set, of magnets that are no candidate, every label is -1 and every parameter 0.5; of
+    one ``beyond`` the priors parameters lie outside 0..1.
 
     Raises
     ------
@@ -209,13 +237,7 @@ def load_part(
     """
     attributes = attributes_of(source)
     kind = attributes.get("draws", {}).get("kind")
-    if (kind == "foreign") != foreign:
-        raise DataError(
-            "this set holds the candidates' own spectra; build one of magnets that are none: `magnoscope dataset build "
-            "STUDY --draws foreign`"
-            if foreign
-            else "this set holds magnets that are no candidate; name it with --foreign, beside a training set"
-        )
+    _refuse(kind, foreign, beyond)
     if attributes["layout_hash"] != study.layout_hash:
         raise DataError(f"this training set was made for study {attributes['study']} with other tiles, axes or classes")
     indices = (split or Split()).indices(part, int(attributes["per_class"]))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..spinwave import ModeSolver
 from ..study import Study
-from .draws import UNIFORM, Law, candidates
+from .draws import UNIFORM, Law, candidates, reach
 
 BINS = 10
 
@@ -26,7 +26,7 @@ class Rejections:
     model : str
     parameters : tuple of str
     edges : (n_parameters, bins + 1) meV
-        Equal bins over the priors.
+        Equal bins over what is drawn from.
     drawn, rejected : (n_parameters, bins)
         Numbers of draws.
     """
@@ -68,8 +68,7 @@ def rejections(
         values = list(islice(draws, int(rejected[index]) + 1))
         kept.append(values[-1])
         thrown += values[:-1]
-    low, high = model.prior.T
-    edges = np.linspace(low, high, BINS + 1, axis=1)
+    edges = np.linspace(*reach(model, law), BINS + 1, axis=1)
 
     def count(sets: list[NDArray[np.float64]]) -> NDArray[np.int64]:
         columns = np.array(sets).reshape(-1, len(edges)).T

@@ -327,7 +327,7 @@ def _fit(candidate: Coefficients, seen: _Projected) -> Fitted:
     return Fitted(candidate.padded(together), explained, alone.numpy().astype(float), beyond)
 
 
-def fit_emulator(view: View, train: Part, classes: int, seed: int) -> Emulator | None:
+def fit_emulator(view: View, train: Part, classes: int, seed: int, beyond: Part | None = None) -> Emulator | None:
     """What emulates the training spectra; None where there are too few of a class.
 
     Parameters
@@ -335,13 +335,17 @@ def fit_emulator(view: View, train: Part, classes: int, seed: int) -> Emulator |
     train : Part
     classes : int
     seed : int
+    beyond : Part, optional
+        Further spectra, of parameters beyond the priors: what is followed there is then known and not guessed.
     """
     if np.bincount(train.labels, minlength=classes).min() < FEWEST_IMAGES:
         return None
     torch.manual_seed(seed)
     index = np.unique(np.linspace(0, len(train.labels) - 1, MOST_IMAGES).astype(int))
-    spectra = torch.as_tensor(binned_spectra(view, train.images, index)).flatten(3)
-    labels, parameters = train.labels[index], torch.as_tensor(train.parameters[index])
+    parts = [(train, index)] + ([] if beyond is None else [(beyond, np.arange(len(beyond.labels)))])
+    spectra = torch.as_tensor(np.concatenate([binned_spectra(view, p.images, i) for p, i in parts])).flatten(3)
+    labels = np.concatenate([p.labels[i] for p, i in parts])
+    parameters = torch.as_tensor(np.concatenate([p.parameters[i] for p, i in parts]))
     components = _components(spectra).half().float()
     amounts = torch.einsum("nrtb,rtkb->nrtk", spectra, components)
     candidates = [_learnt(parameters[labels == c], amounts[labels == c]) for c in range(classes)]
@@ -366,10 +370,11 @@ def _learnt(parameters: torch.Tensor, amounts: torch.Tensor) -> Coefficients:
     """Coefficients (n, runs, tiles, k) learnt as functions of the parameters, rounded to half precision."""
     free = parameters.std(0) > 0
     scaled = parameters[:, free]
-    found = Coefficients(free, tuple(amounts.shape[1:]), min(LIBRARY, len(scaled)))
+    own = scaled[((scaled >= 0) & (scaled <= 1)).all(1)]
+    found = Coefficients(free, tuple(amounts.shape[1:]), min(LIBRARY, len(own)))
     found.mean.copy_(amounts.mean(0))
     found.size.copy_((amounts - found.mean).std())
-    found.library.copy_(scaled[torch.linspace(0, len(scaled) - 1, len(found.library)).long()])
+    found.library.copy_(own[torch.linspace(0, len(own) - 1, len(found.library)).long()])
     target = (amounts - found.mean) / found.size
     optimiser = torch.optim.AdamW(found.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     steps = EPOCHS * -(-len(scaled) // BATCH)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..crystal import Lattice
+from ..dataset.draws import WIDENED
 from ..errors import InstabilityError, StudyError
 from ..hamiltonian import Bond, Parameter, Site, SpinModel
 from ..simulate import Simulator
@@ -15,9 +16,6 @@ from ..spinwave import is_stable
 from ..study import Study
 
 MOST_TRIES = 400
-WIDENED = 0.5
-"""How far beyond both ends of a prior parameters are drawn, as a share of its width."""
-
 SUPERCELL = (2, 2, 1)
 Vectors = Sequence[tuple[float, float, float]]
 
