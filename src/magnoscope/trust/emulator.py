@@ -160,9 +160,9 @@ class Comparison:
 
     @property
     def beyond_priors(self) -> float:
-        """Share of what could be explained that parameters beyond the priors would explain and those within do not."""
-        beyond = max(found.beyond for found in self.fitted)
-        return max(0.0, beyond - self._together) / self.explicable if self.explicable > 0 else 0.0
+        """Share of what the best candidate leaves that it would explain with parameters beyond its priors."""
+        gain, left = max(found.beyond for found in self.fitted) - self._together, self.explicable - self._together
+        return max(0.0, gain) / left if left > 0 else 0.0
 
     @property
     def unexplained(self) -> float:
