@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from magnoscope.dataset.noise import MEASUREMENT_LIKE, degrade
 from magnoscope.dataset.parts import load_part, open_set
 from magnoscope.explain import explain
-from magnoscope.explain.checks import at_parameters, information, rank_correlation, refitted_information
+from magnoscope.explain.checks import at_parameters, blank, information, rank_correlation, refitted_information
 from magnoscope.io.images import read_spectrum
 from magnoscope.machine import keep_memory
 from magnoscope.simulate import Simulator
@@ -37,7 +37,7 @@ from magnoscope.spectrum import Spectrum
 from magnoscope.studies import load_study
 from magnoscope.study import Study
 from magnoscope.trust.held_back import chosen
-from magnoscope.trust.weights import Weights, load_weights, untrained
+from magnoscope.trust.weights import Weights, load_weights
 from magnoscope.verdict import Verdict, classify
 
 METHODS = {
@@ -64,12 +64,6 @@ class Told:
     def seeds(self) -> float:
         pairs = [rank_correlation(a, b) for a, b in combinations(self.shares, 2)]
         return float(np.mean(pairs)) if pairs else np.nan
-
-
-def blank(study: Study, weights: Weights) -> Weights:
-    """The same network before training."""
-    network = untrained(study, {"width": 48} | weights.card, int(weights.card["seed"]) + 1)
-    return replace(weights, network=network.eval())
 
 
 def told(
@@ -169,7 +163,7 @@ def main() -> None:
         groups[name] = [load_weights(path, study)[0] for path in paths.split(",")]
     if arguments.chance:
         first = next(iter(groups.values()))
-        groups[CHANCE] = [blank(study, w) for w in first]
+        groups[CHANCE] = [blank(study, w, int(w.card["seed"]) + 1) for w in first]
     measured = read_spectrum(arguments.image, study)
     fits = json.loads(arguments.fits.read_text())
     parameters = {m: {k: v["mean"] for k, v in f["parameters"].items()} for m, f in fits["fits"].items()}

@@ -110,7 +110,9 @@ def test_an_emulator_learns_of_spectra_beyond_the_priors(
     assert run(*words).status == 0
     words = ["calibrate", weights, own, "--study", striped_file, "--beyond"]
     outcome = run(*words, beyond)
-    assert outcome.status == 2 and "own.zarr has too few spectra of a model to learn an emulator of" in outcome.err
+    assert (
+        outcome.status == 2 and "the training set has too few spectra of a model to learn an emulator of" in outcome.err
+    )
     monkeypatch.setattr(emulator, "FEWEST_IMAGES", 5)
     monkeypatch.setattr(emulator, "EPOCHS", 2)
     card = run(*words, beyond, "--json").json

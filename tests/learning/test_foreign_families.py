@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from magnoscope.dataset.draws import Law, reach, simulate_draw
 from magnoscope.networks.foreign import FAMILIES as TRAINED_ON
 from magnoscope.simulate import Simulator
 from magnoscope.spinwave import ModeSolver, is_stable
@@ -14,7 +15,7 @@ from magnoscope.studies import load_study
 from magnoscope.trust import families
 from magnoscope.trust.families import CHOSEN_ON, FROM_TEST_PART, HALF_MISSING, half_missing, stitched, trained_on
 from magnoscope.trust.held_back import RANDOM_MAGNETS, UNSEEN
-from magnoscope.trust.other_magnets import beyond_priors, draw, other_materials, third_hamiltonian
+from magnoscope.trust.other_magnets import other_materials, third_hamiltonian
 from magnoscope.trust.suite import COARSE, FRANKEN, FRANKEN_SLICES, MATERIALS, RESOLUTIONS, THIRD, _area, _area_interval
 
 
@@ -79,8 +80,8 @@ def test_square_ferromagnet_among_the_materials_has_its_textbook_dispersion(pcsm
 
 
 def test_draws_beyond_the_priors_leave_them(square):
-    wide = beyond_priors(square)
-    assert np.allclose(np.diff(wide.models["near"].prior), 2 * np.diff(square.models["near"].prior))
+    low, high = reach(square.models["near"], Law("beyond"))
+    assert np.allclose(high - low, 2 * np.diff(square.models["near"].prior)[:, 0])
     seen = []
 
     class Spy(Simulator):
@@ -88,9 +89,9 @@ def test_draws_beyond_the_priors_leave_them(square):
             seen.append((model, values))
             return np.zeros(self.study.shape)
 
-    simulator = Spy(wide)
+    simulator = Spy(square)
     for index in range(6):
-        draw(simulator, index % 2, 0, index, square)
+        simulate_draw(simulator, index % 2, 0, index, Law("beyond"))
     for model, values in seen:
         low, high = square.models[model].prior.T
         assert np.any((values < low) | (values > high))

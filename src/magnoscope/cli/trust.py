@@ -87,6 +87,16 @@ def _trunk(path: Path | None, loaded: list[Weights], dataset: Path, study: Study
     return trunk_of(sizes_of(study), posterior.network.state_dict())
 
 
+def _wider_emulator(beyond: Path, train: Part, study: Study, seed: int) -> Emulator:
+    """An emulator of training spectra and of those of a set beyond the priors."""
+    wider = load_part(open_set(beyond), study, "train", WHOLE, beyond=True)
+    typer.echo(f"learning the emulator, of {len(wider.labels)} spectra beyond the priors as well", err=True)
+    found = fit_emulator(study.view, train, len(study.classes), seed, wider)
+    if found is None:
+        raise DataError("the training set has too few spectra of a model to learn an emulator of; leave out --beyond")
+    return found
+
+
 @app.command()
 def calibrate(
     weights: Annotated[list[Path], typer.Argument(metavar="WEIGHTS...", help="One network's, or an ensemble's.")],
@@ -134,19 +144,15 @@ def calibrate(
     seed, coverages = int(card["seed"]), coverages_of(found, card)
     parts = {name: load_part(open_set(dataset), found, name) for name in ("train", "calibration", "test")}
     both = {} if shared is None else {n: load_part(open_set(shared), found, n) for n in ("calibration", "test")}
-    kept: Emulator | bool = emulator and (loaded[0].calibration.emulator or True)
+    learnt: Emulator | bool = emulator and (loaded[0].calibration.emulator or True)
     if beyond is not None:
         card |= {"beyond_set": identity_of(beyond)}
-        wider = load_part(open_set(beyond), found, "train", WHOLE, beyond=True)
-        typer.echo(f"learning the emulator, of {len(wider.labels)} spectra beyond the priors as well", err=True)
-        kept = fit_emulator(found.view, parts["train"], len(found.classes), seed, wider) or False
-        if not kept:
-            raise DataError(f"{dataset} has too few spectra of a model to learn an emulator of; leave out --beyond")
+        learnt = _wider_emulator(beyond, parts["train"], found, seed)
     typer.echo(f"calibrating on {len(parts['calibration'].labels)} held-back simulations", err=True)
     nuisance = loaded[0].nuisance
     calibration = calibrate_network(
         network, parts["train"], parts["calibration"], coverages, seed, found.view, nuisance, both.get("calibration"),
-        trunk, kept,
+        trunk, learnt,
     )  # fmt: skip
     typer.echo(f"scoring on {len(parts['test'].labels)} others", err=True)
     magnets = left_out(foreign, found)

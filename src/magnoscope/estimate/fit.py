@@ -166,19 +166,14 @@ def fit(
         target, best, near, used = *_stated(sharp, simulators, model, best, crew), coarse, 0
     else:
         target, best, near, used = _with_errors(sharp, simulators, model, best, report, crew)
-    best, about = _finish(target, best)
-    if target.response is not None:
-        # errors of the fit hang on what the response has in common with parameters, there and not where it was before
-        found, more = response(simulators, model, best.values, best.sizes, LAST_STEP, crew)
-        target, used = replace(target, response=found), used + more
-        best, about = _finish(target, best)
+    target, best, about, more = _finish(target, best, simulators, model, crew)
     report(f"{model}: log-likelihood {best.total:.1f} with default simulations")
     result = result_of(spectrum, model, target, best, about)
     if extras.samples or extras.halves:
         result = _extended(result, target, best, about, near, simulators.fine.solver(model), extras, seed, report)
     counted = {id(c): c.count for c in (coarse, near, target.simulate) if isinstance(c, _Counted)}
     spent = time.monotonic() - started
-    return replace(result, network=drawn, simulations=used + sum(counted.values()), seconds=spent)
+    return replace(result, network=drawn, simulations=used + more + sum(counted.values()), seconds=spent)
 
 
 def _begun(
@@ -335,7 +330,22 @@ def _counting(target: Target, point: Point) -> tuple[Target, Point]:
     return target, target.seen(point.values, point.sizes, point.signal)
 
 
-def _finish(target: Target, best: Point) -> tuple[Point, Curvature]:
+def _finish(
+    target: Target, best: Point, simulators: Simulators, model: str, crew: Crew
+) -> tuple[Target, Point, Curvature, int]:
+    """The last steps, with the response to errors of the instrument where they end; simulations that this took.
+
+    Errors of the fit hang on what the response has in common with parameters, there and not where it was before.
+    """
+    best, about = _last_steps(target, best)
+    if target.response is None:
+        return target, best, about, 0
+    found, used = response(simulators, model, best.values, best.sizes, LAST_STEP, crew)
+    target = replace(target, response=found)
+    return target, *_last_steps(target, best), used
+
+
+def _last_steps(target: Target, best: Point) -> tuple[Point, Curvature]:
     """Steps with default simulations until one is small beside the errors; the last curvature."""
     for _ in range(FINEST):
         about = target.curvature(best)

@@ -13,6 +13,7 @@ from ..estimate.descent import Target
 from ..plan.expected import ExpectedLikelihood
 from ..simulate import Simulator
 from ..spectrum import Spectrum
+from ..study import Study
 from ..trust.best_match import match_at
 from ..trust.weights import Weights, untrained
 from ..verdict import Verdict
@@ -175,9 +176,7 @@ def check(
 
     random = [rng.permutation(runs * slices) for _ in range(RANDOM_ORDERS)]
     methods = [m for m in ("shapley", "occlusion", "gradients") if m != explanation.method]
-    study = verdict.spectrum.study
-    blank = Weights(untrained(study, {"width": 48} | weights.card, seed + 1), weights.calibration, weights.card)
-    blank.network.eval()
+    chance = blank(verdict.spectrum.study, weights, seed + 1)
 
     def shares(verdict: Verdict, weights: Weights) -> NDArray[np.float64]:
         return explain(verdict, weights, explanation.name, explanation.method, seed).shares
@@ -195,11 +194,17 @@ def check(
         },
         random_weights=None
         if explanation.method == OF_MATCHES
-        else rank_correlation(explanation.shares, shares(verdict, blank)),
+        else rank_correlation(explanation.shares, shares(verdict, chance)),
         physics=rank_correlation(explanation.shares, information(verdict)),
         physics_refitted=rank_correlation(explanation.shares, refitted_information(verdict)) if refit else None,
         seeds=agreement([explanation.shares, *(shares(*other) for other in others)]),
     )
+
+
+def blank(study: Study, weights: Weights, seed: int) -> Weights:
+    """The same network before training, with random weights."""
+    network = untrained(study, {"width": 48} | weights.card, seed)
+    return replace(weights, network=network.eval())
 
 
 def agreement(shares: Sequence[NDArray[np.float64]]) -> float | None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..dataset.draws import simulate_draw
 from ..dataset.noise import CLEAN
 from ..dataset.parts import Part, identity_of, load_part, open_set
 from ..errors import MagnoscopeError, WeightsError
@@ -22,7 +23,7 @@ from ..simulate import Simulator
 from ..spectrum import Spectrum
 from ..study import Study
 from ..trust.families import stitched
-from ..trust.other_magnets import draw, other_materials
+from ..trust.other_magnets import other_materials
 from ..trust.signals import run_network, signal_values
 from ..trust.weights import Weights, load_weights, shipped_weights
 from .coarse import EdgeShift, aliasing, coarse_images, edge_shifts
@@ -235,7 +236,9 @@ def franken_images(study: Study, resolution: Method, number: int = FRANKEN_IMAGE
     """Images of which every run is of another textbook magnet, simulated at the study's settings."""
     others = other_materials(study)
     simulator = Simulator(others, resolution)
-    drawn = np.stack([draw(simulator, i % len(others.classes), seed, i) for i in range(max(8, len(study.runs)))])
+    drawn = np.stack(
+        [simulate_draw(simulator, i % len(others.classes), seed, i)[0] for i in range(max(8, len(study.runs)))]
+    )
     level = np.full((number, *study.shape), drawn.mean())
     images = stitched(level, drawn, np.random.default_rng(seed), True)
     widest = max(len(model.parameters) for model in study.models.values())

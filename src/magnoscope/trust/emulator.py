@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ..dataset.draws import WIDENED
 from ..dataset.parts import Part
 from ..views import View
 from .reconstruction import binned_spectra, coarse, grid_of
@@ -33,8 +34,6 @@ STARTS, STARTS_OF_RUN = 9, 3
 """How many of them are followed, for all runs together and for each run."""
 FIRST_STEPS, KEPT, STEPS = 4, 3, 10
 """Steps of all starts, how many are followed further, and by how many steps."""
-WIDENED = 0.5
-"""How far beyond its priors a candidate is followed, in widths."""
 DAMPING = 0.01
 """Of the first step, as a share of the bend."""
 RIDGE = 1e-4

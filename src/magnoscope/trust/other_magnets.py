@@ -8,14 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..crystal import Lattice
-from ..dataset.draws import WIDENED
-from ..errors import InstabilityError, StudyError
 from ..hamiltonian import Bond, Parameter, Site, SpinModel
-from ..simulate import Simulator
-from ..spinwave import is_stable
 from ..study import Study
 
-MOST_TRIES = 400
 SUPERCELL = (2, 2, 1)
 Vectors = Sequence[tuple[float, float, float]]
 
@@ -33,18 +28,6 @@ def third_hamiltonian(study: Study) -> Study | None:
     sites = tuple(replace(site, moment=model.sites[0].moment) for site in model.sites)
     changed = replace(model, name="ferromagnet", parameters=tuple(parameters), sites=sites)
     return replace(study, models={changed.name: changed})
-
-
-def beyond_priors(study: Study) -> Study:
-    """The candidates with priors that reach beyond both ends by half their width."""
-    models = {}
-    for name, model in study.models.items():
-        wider = []
-        for p in model.parameters:
-            more = WIDENED * (p.prior[1] - p.prior[0])
-            wider.append(replace(p, prior=(p.prior[0] - more, p.prior[1] + more)))
-        models[name] = replace(model, parameters=tuple(wider))
-    return replace(study, models=models)
 
 
 @dataclass(frozen=True)
@@ -123,36 +106,3 @@ def _triple(vector: NDArray[np.float64]) -> tuple[float, float, float]:
 def _same(one: NDArray[np.float64], two: NDArray[np.float64]) -> bool:
     """Whether two places are one modulo the magnetic cell."""
     return bool(np.abs((one - two) - np.round(one - two)).max() < 1e-6)
-
-
-def draw(
-    simulator: Simulator, class_index: int, seed: int, index: int, outside: Study | None = None
-) -> NDArray[np.float64]:
-    """A stable spectrum (runs, slices, x, y) with parameters uniform over the priors.
-
-    Parameters
-    ----------
-    outside : Study, optional
-        At least one parameter lies outside the priors of this study's model of the same name.
-
-    Raises
-    ------
-    StudyError
-        If 400 draws are all unstable.
-    """
-    name = simulator.study.classes[class_index]
-    model = simulator.study.models[name]
-    low, high = model.prior.T
-    rng = np.random.default_rng([seed, class_index, index])
-    for _ in range(MOST_TRIES):
-        values = rng.uniform(low, high)
-        if outside is not None:
-            least, most = outside.models[name].prior.T
-            if np.all((values >= least) & (values <= most)):
-                continue
-        if bool(is_stable(simulator.solver(name), values)):
-            try:
-                return simulator.signal(name, values)
-            except InstabilityError:
-                continue
-    raise StudyError(f"{MOST_TRIES} draws of {name} gave no stable magnetic structure")

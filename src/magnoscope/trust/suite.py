@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from .. import __version__
+from ..dataset.draws import UNIFORM, Law, simulate_draw
 from ..dataset.noise import MEASUREMENT_LIKE
 from ..dataset.parts import Part
 from ..resolution.spread import Method
@@ -21,7 +22,7 @@ from ..study import Study
 from ..views import MapView
 from .families import FROM_TEST_PART, HALF_MISSING, Family, half_missing, stitched, trained_on
 from .held_back import RANDOM_MAGNETS, UNSEEN, chosen
-from .other_magnets import beyond_priors, draw, other_materials, third_hamiltonian
+from .other_magnets import other_materials, third_hamiltonian
 from .signals import observe
 from .weights import Weights
 
@@ -98,7 +99,7 @@ def simulated(
         cache.report("third Hamiltonian: left out, for all spins of the first candidate are parallel already")
     else:
         yield _drawn(THIRD, "third", third, resolution, number, cache, seed)
-    yield _drawn(BEYOND, "beyond", beyond_priors(study), resolution, number, cache, seed, study)
+    yield _drawn(BEYOND, "beyond", study, resolution, number, cache, seed, Law("beyond"))
     others = _drawn(MATERIALS, "materials", other_materials(study), resolution, number, cache, seed)
     yield others
     rng, own = np.random.default_rng([seed, 5]), chosen(test, number).images.astype(float)
@@ -116,7 +117,7 @@ def simulated(
 
 def _drawn(
     family: Family, name: str, study: Study, resolution: Method, number: int, cache: Cache, seed: int,
-    outside: Study | None = None,
+    law: Law = UNIFORM,
 ) -> Simulated:  # fmt: skip
     """Spectra of a study's models in turn."""
     simulator: list[Simulator] = []
@@ -124,7 +125,7 @@ def _drawn(
 
     def make(index: int) -> NDArray:
         simulator[:] = simulator or [Simulator(study, resolution)]
-        return draw(simulator[0], index % classes, seed + 7919, index, outside)
+        return simulate_draw(simulator[0], index % classes, seed + 7919, index, law)[0]
 
     images = cache.images(f"{name}-{resolution}", number, make)
     labels = np.arange(number) % classes if family.candidate else np.full(number, -1)
