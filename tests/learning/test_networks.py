@@ -15,7 +15,7 @@ from magnoscope.networks.base import Output
 from magnoscope.networks.compact import CompactNetwork
 from magnoscope.networks.duq import DUQHead, gradient_penalty
 from magnoscope.networks.foreign import make_foreign
-from magnoscope.networks.training import Training, TrainingConfig, batches, evaluate, losses
+from magnoscope.networks.training import Training, TrainingConfig, batches, evaluate, losses, reduced_precision
 
 SHAPE = (2, 3, 12, 8)
 QUIET = replace(Nuisance(), masks=False, hot=0.0, noise=(0.1, 0.2))
@@ -115,6 +115,22 @@ def test_a_path_goes_through_the_same_network_with_less_work():
     slopes = [torch.autograd.grad(m.square().sum(), weight, retain_graph=True)[0] for m in (whole, flat)]
     torch.testing.assert_close(slopes[1], slopes[0])
     assert weight.shape == (16, 16, 3, 3, 3) and slopes[0][..., 1].abs().max() > 0
+
+
+@pytest.mark.parametrize("slices", [1, 2, 3, 10])
+def test_gradients_in_reduced_precision_are_those_in_full(slices):
+    """Wherever training takes bfloat16: PyTorch's own gradients are garbage for two slices."""
+    torch.manual_seed(0)
+    layer, inputs, gradients = torch.nn.Conv3d(8, 16, 3, padding=1), torch.rand(4, 8, slices, 12, 8), []
+    upstream = torch.randn(4, 16, slices, 12, 8)
+    for wanted in (True, False):
+        layer.zero_grad()
+        with reduced_precision(replace(CONFIG, reduced_precision=wanted), inputs):
+            made = layer(inputs)
+        (made.float() * upstream).sum().backward()
+        gradients.append(layer.weight.grad.clone())
+    reduced, full = gradients
+    assert float((reduced - full).norm()) < 0.02 * float(full.norm())
 
 
 def test_training_learns_and_tells_the_test_part_apart(tmp_path):

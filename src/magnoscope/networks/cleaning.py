@@ -165,7 +165,7 @@ class Cleaning:
         network = training.network
         assert isinstance(network, CleaningNetwork)
         measured, valid, clean = batch
-        with reduced_precision(training.config, measured.device):
+        with reduced_precision(training.config, measured):
             loss = network.loss(measured, valid, clean)
         return Step(loss, float(loss.detach()))
 

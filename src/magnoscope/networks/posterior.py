@@ -199,7 +199,7 @@ class Inference:
         network = training.network
         assert isinstance(network, PosteriorNetwork)
         inputs, labels, scaled = batch
-        with reduced_precision(training.config, inputs.device):
+        with reduced_precision(training.config, inputs):
             features = network.features(inputs)
         loss = -network.information(features, labels, scaled).mean()
         return Step(loss, float(loss.detach()))

@@ -189,9 +189,13 @@ def evaluate(
     return Evaluation(float(loss), float(accuracy), output, label)
 
 
-def reduced_precision(config: TrainingConfig, device: torch.device) -> torch.autocast:
-    """Where a network runs in bfloat16, if its training asks for it and the processor has it."""
-    reduced = config.reduced_precision and multiplies_bfloat16(device)
+def reduced_precision(config: TrainingConfig, images: torch.Tensor) -> torch.autocast:
+    """Where a network runs in bfloat16 on images (n, .., slices, x, y), if its training asks and the processor can.
+
+    Never on two slices: on a processor PyTorch 2.13's gradient of 3D convolutions in bfloat16 is garbage there.
+    """
+    device = images.device
+    reduced = config.reduced_precision and multiplies_bfloat16(device) and images.shape[2] != 2
     return torch.autocast(device.type, torch.bfloat16, enabled=reduced)
 
 
@@ -250,7 +254,7 @@ class Classification:
         config, network = training.config, training.network
         assert isinstance(network, SpectrumNetwork)
         inputs, labels, parameters, targets = batch
-        with reduced_precision(config, inputs.device):
+        with reduced_precision(config, inputs):
             output = network(inputs)
         classification, regression = losses(output, labels, parameters, targets, network.own_logits)
         loss = classification + config.regression * regression
