@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from magnoscope.cli.training import current_commit
 from magnoscope.dataset.cluster import dask_client
+from magnoscope.dataset.parts import holds_out
 from magnoscope.dataset.tasks import Job, make_chunk
 from magnoscope.study import Study
 from magnoscope.trust.weights import load_weights, save_weights
@@ -282,7 +283,30 @@ def test_features_of_a_posterior_become_a_signal(
     assert run(*words).json["signals"]["distance_from_simulations"]["value"] == pytest.approx(signal["value"], rel=1e-3)
     run("dataset", "export", training_set, "-n", 10, "-o", tmp_path / "small")
     assert run("train", "posterior", tmp_path / "small", "-o", other, *options).status == 0
-    assert "is not the training set of" in refuse("calibrate", mine, training_set, "--posterior", other)
+    # the whole set is what the small one has grown to
+    assert run("calibrate", mine, training_set, "--posterior", other).status == 0
+    about = tmp_path / "small" / "about.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"seed": 4}))
+    assert run("train", "posterior", tmp_path / "small", "-o", other.with_stem("foreign"), *options).status == 0
+    said = refuse("calibrate", mine, training_set, "--posterior", other.with_stem("foreign"))
+    assert "is not the training set of" in said
+
+
+@pytest.mark.parametrize(
+    ("trained", "held_out"),
+    [
+        ({}, True),
+        ({"per_class": 89}, True),  # images up to 69 trained or stopped it
+        ({"per_class": 91}, False),
+        ({"per_class": 200}, False),
+        ({"per_class": "89"}, False),
+        ({"per_class": 89, "seed": 2}, False),
+        (None, False),
+    ],
+)
+def test_a_set_that_has_grown_holds_out_what_it_held_out(trained: dict | None, held_out: bool) -> None:
+    identity = {"per_class": 100, "seed": 1, "resolution": "none", "physics_hash": "a"}
+    assert holds_out(identity, None if trained is None else identity | trained) is held_out
 
 
 def test_several_networks_become_one_ensemble(

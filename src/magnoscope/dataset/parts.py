@@ -153,6 +153,26 @@ def identity_of(path: Path) -> dict[str, Any]:
     return {k: attributes[k] for k in IDENTITY}
 
 
+def holds_out(identity: dict[str, Any], trained: Any) -> bool:
+    """Whether what was trained on one set has seen only the training part of another.
+
+    That is so where both are one set, or where the other is what the first has grown to since, by so much that its
+    training part holds all that stopped the training.
+
+    Parameters
+    ----------
+    identity, trained : dict
+        As :func:`identity_of` gives them; the second comes from a card, and may be anything.
+    """
+    if not isinstance(trained, dict) or any(trained.get(k) != identity[k] for k in IDENTITY if k != "per_class"):
+        return False
+    before, now = trained.get("per_class"), int(identity["per_class"])
+    if before == now:
+        return True
+    split = Split()
+    return isinstance(before, int) and split.indices("validation", before).stop <= split.indices("train", now).stop
+
+
 def open_set(path: Path) -> zarr.Group | Exported:
     """Open a training set for reading: a store, or the folder that an export of one wrote.
 
