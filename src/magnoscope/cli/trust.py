@@ -40,7 +40,7 @@ WeightsArgument = Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Weight
 
 
 def _trained_on(path: Path, dataset: Path, study: Study) -> tuple[Weights, str | None]:
-    """Weights, and a warning if the physics changed; refused if they may have been trained on what is held back here."""
+    """Weights, and a warning if the physics changed; refused if they may have seen what is held back here."""
     loaded, warning = load_weights(path, study)
     if not holds_out(identity_of(dataset), loaded.card.get("training_set")):
         raise DataError(f"{dataset} is not the training set of {path}: its test part may have trained them")

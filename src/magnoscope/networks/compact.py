@@ -1,5 +1,7 @@
 """The compact default: convolutions over (energy, axis 0, axis 1) with the runs as channels."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -62,7 +64,8 @@ class CompactNetwork(SpectrumNetwork):
     def _along_a_path(self, inputs: torch.Tensor) -> torch.Tensor:
         """The same where axis 1 has one pixel, in a third of the time: the outer parts of kernels would see zeros."""
         maps = inputs[..., 0]
-        for convolution, norm, activation in self.convolutions:
+        layers: Any = self.convolutions
+        for convolution, norm, activation in layers:
             kernel, stride = convolution.weight[..., 1], convolution.stride[:2]
             maps = activation(norm(functional.conv2d(maps, kernel, stride=stride, padding=1)))
         return maps[..., None]

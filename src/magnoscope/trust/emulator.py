@@ -9,7 +9,9 @@ every run by itself asks for the same parameters, and whether parameters beyond 
 whose runs could each be a candidate's, but not together, show in nothing else as well as in the third.
 """
 
+import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -38,6 +40,8 @@ DAMPING = 0.01
 """Of the first step, as a share of the bend."""
 RIDGE = 1e-4
 """Of a tile's own components, as a share of their mean power."""
+NEAR = 0.05
+"""How far from an end of its prior a parameter is seen on a stretched scale, as a share of the prior's width."""
 
 
 class Coefficients(nn.Module):
@@ -60,9 +64,8 @@ class Coefficients(nn.Module):
     def __init__(self, free: torch.Tensor, shape: tuple[int, ...], starts: int, width: int = WIDTH) -> None:
         super().__init__()
         number = int(free.sum())
-        self.hidden = nn.Sequential(
-            nn.Linear(number, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
-        )
+        sizes = (3 * number, width, width, width)
+        self.hidden = nn.Sequential(*(layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.SiLU())))
         self.last = nn.Parameter(torch.randn(*shape, width) / width**0.5)
         self.register_buffer("free", free)
         self.register_buffer("mean", torch.zeros(shape))
@@ -71,13 +74,14 @@ class Coefficients(nn.Module):
 
     def forward(self, scaled: torch.Tensor) -> torch.Tensor:
         """From free parameters (n, n_free), 0..1, or those of each run (runs, n, n_free), to (runs, n, tiles, k)."""
-        hidden = self.hidden(2 * scaled - 1)
+        hidden = self.hidden(_stretched(scaled)[0])
         which = "nh,rtkh->rntk" if hidden.ndim == 2 else "rnh,rtkh->rntk"
         return torch.einsum(which, hidden, self.last) * self.size + self.mean[:, None]
 
     def with_slopes(self, scaled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What :meth:`forward` gives, and its derivatives (runs, n, tiles, k, n_free)."""
-        value, slope = 2 * scaled - 1, 2 * torch.eye(scaled.shape[-1]).expand(*scaled.shape, -1)
+        value, each = _stretched(scaled)
+        slope = torch.cat([torch.diag_embed(part) for part in each.chunk(3, -1)], -1)
         for layer in self.hidden:
             if isinstance(layer, nn.Linear):
                 value, slope = layer(value), slope @ layer.weight.T
@@ -94,6 +98,23 @@ class Coefficients(nn.Module):
         out = torch.full((len(self.free),), 0.5)
         out[self.free] = scaled
         return out.numpy().astype(float)
+
+
+def _stretched(scaled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What is shown of parameters (..., n_free), 0..1 over their priors, and its slopes, (..., 3 n_free) both.
+
+    As they are, and with the lower and the upper ends of the priors stretched: spectra change fastest where an
+    exchange goes to zero, which is where priors end.
+    """
+    low, high = scaled, 1 - scaled
+    size = math.log1p(1 / NEAR)
+
+    def stretch(x: torch.Tensor) -> torch.Tensor:
+        return x.sign() * (x.abs() / NEAR).log1p() / size
+
+    value = torch.cat([2 * scaled - 1, 2 * stretch(low) - 1, 1 - 2 * stretch(high)], -1)
+    slopes = [2 / (size * (NEAR + end.abs())) for end in (low, high)]
+    return value, torch.cat([torch.full_like(scaled, 2.0), *slopes], -1)
 
 
 @dataclass(frozen=True)
