@@ -107,8 +107,8 @@ def test_one_hot_pixel_does_not_set_the_scale():
 
 
 def test_a_path_goes_through_the_same_network_with_less_work():
-    network = toy_network()
-    inputs = torch.rand(3, 4, 3, 12, 1)
+    network = toy_network().double()
+    inputs = torch.rand(3, 4, 3, 12, 1, dtype=torch.float64)
     whole, flat = network._convolved(inputs), network._along_a_path(inputs)
     torch.testing.assert_close(flat, whole)
     weight = network.convolutions[2][0].weight
