@@ -25,7 +25,7 @@ from .reconstruction import binned_spectra, coarse, grid_of
 
 FEWEST_IMAGES = 200
 """Training spectra of each class below which nothing can be learnt of them."""
-MOST_IMAGES = 5000
+MOST_IMAGES = 10000
 LEFT, MOST_COMPONENTS = 0.01, 48
 """Share of the training spectra's power that components may leave, and their largest number in a tile."""
 WIDTH = 192

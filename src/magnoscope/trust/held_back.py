@@ -35,8 +35,8 @@ from .weights import Weights
 COVERAGE = 0.9
 REPEATS = 8
 """Noisy copies of each held-back image for the temperature and the label sets."""
-SIGNAL_REPEATS = 4
-"""Noisy copies of each held-back image for the signals."""
+SIGNAL_COPIES, SIGNAL_REPEATS = 2000, 4
+"""About so many noisy copies of held-back images for the signals, and at most so many of each image."""
 LESS_NOISE = 4
 """The signals are measured down to so many times less noise than there was in training, for cleaned spectra."""
 FOREIGN_IMAGES = 200
@@ -115,7 +115,8 @@ def calibrate(
     if shared is not None:
         threshold = min(threshold, _shared_threshold(network, draft, shared, coverages, nuisance.measured, seed))
     usual = replace(nuisance, noise=(nuisance.noise[0] / LESS_NOISE, nuisance.noise[1]))
-    values, noise = observe(network, draft, _repeat(held_back, SIGNAL_REPEATS), coverages, usual, seed + 13)[1:]
+    repeats = min(SIGNAL_REPEATS, max(1, round(SIGNAL_COPIES / len(held_back.labels))))
+    values, noise = observe(network, draft, _repeat(held_back, repeats), coverages, usual, seed + 13)[1:]
     return replace(draft, label_threshold=threshold, held_back=values, noise=noise)
 
 
