@@ -19,7 +19,7 @@ from magnoscope.trust.emulator import Emulator, fit_emulator
 from magnoscope.trust.held_back import calibrate
 from magnoscope.trust.signals import signal_values
 from magnoscope.trust.weights import Weights, load_weights, save_weights
-from magnoscope.verdict import classify
+from magnoscope.verdict import Verdict, classify
 
 ONE_RUN = parse_study((Path(__file__).parents[1] / "cli" / "square.toml").read_text())
 SQUARE = replace(ONE_RUN, runs=(*ONE_RUN.runs, replace(ONE_RUN.runs[0], ei=2 * ONE_RUN.runs[0].ei)))
@@ -221,16 +221,23 @@ def test_a_match_that_contradicts_the_network_is_said_and_joins_the_label_set(mo
         output = network(
             network.prepare(torch.as_tensor(spectrum.signal)[None].float(), torch.as_tensor(spectrum.valid)[None])
         )
-    found = []
-    # whichever model's match is the better one, the network is made to name each in turn
-    for preferred in torch.eye(2):
-        said = replace(output, scores=0.9 * preferred[None], logits=50 * preferred[None])
-        monkeypatch.setattr("magnoscope.verdict.run_network", lambda *_, said=said: said)
-        found.append(classify(spectrum, weights))
-    chi_square = {name: match.match.chi_square for name, match in found[0].matches.items()}
+    matches = classify(spectrum, weights).matches
+    chi_square = {name: found.match.chi_square for name, found in matches.items()}
     best = min(chi_square, key=chi_square.__getitem__)
-    agreed, contradicted = sorted(found, key=lambda verdict: verdict.nearest != best)
+
+    def named(preferred: str, by_emulator: str) -> Verdict:
+        """What is said where the network and the emulator prefer these models."""
+        hot = torch.tensor([[float(name == preferred) for name in chi_square]])
+        said = replace(output, scores=0.9 * hot, logits=50 * hot)
+        monkeypatch.setattr("magnoscope.verdict.run_network", lambda *_: said)
+        monkeypatch.setattr(module.Comparison, "nearest", property(lambda _: list(chi_square).index(by_emulator)))
+        return classify(spectrum, weights)
+
+    (other,) = set(chi_square) - {best}
+    agreed, contradicted, alone = named(best, best), named(other, best), named(other, other)
     assert agreed.better_match is None and agreed.label_set == (best,)
+    # the simulator alone contradicts nobody
+    assert alone.better_match is None and alone.label_set == (other,)
     assert contradicted.better_match == best and set(contradicted.label_set) == set(chi_square)
     said = replace(contradicted, in_distribution=True).sentence
     assert f"the best match of {best} describes it better" in said and "compare" in said
