@@ -8,8 +8,7 @@ import typer
 
 from ..cleaning import check_cleaner, held_out, load_cleaner, shipped_cleaner
 from ..dataset.coverage import CoverageLaw, random_coverage
-from ..dataset.parts import holds_out, identity_of, load_part, open_set
-from ..errors import DataError
+from ..dataset.parts import check_held_out, load_part, open_set
 from ..io.images import read_spectrum, write_spectrum
 from ..plot import save_figure
 from ..plot_clean import plot_cleaned
@@ -47,8 +46,7 @@ def clean_command(
     result["held_out"] = None if halves is None else asdict(halves)
     if check is not None:
         source = open_set(check)
-        if not holds_out(identity_of(check), cleaner.card.get("training_set")):
-            raise DataError(f"{check} is not the training set of this cleaner: its test part may have trained it")
+        check_held_out(check, cleaner.card, "this cleaner")
         seed = int(cleaner.card["seed"])
         law = CoverageLaw.from_settings(cleaner.card.get("coverage"))
         train, test = (load_part(source, found, name) for name in ("train", "test"))

@@ -7,7 +7,7 @@ import torch
 import typer
 
 from ..dataset.coverage import CoverageLaw, random_coverage
-from ..dataset.parts import WHOLE, Part, attributes_of, holds_out, identity_of, load_part, open_set
+from ..dataset.parts import WHOLE, Part, attributes_of, check_held_out, identity_of, load_part, open_set
 from ..errors import DataError, WeightsError
 from ..networks.ensemble import Ensemble
 from ..networks.files import halved
@@ -42,8 +42,7 @@ WeightsArgument = Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Weight
 def _trained_on(path: Path, dataset: Path, study: Study) -> tuple[Weights, str | None]:
     """Weights, and a warning if the physics changed; refused if they may have seen what is held back here."""
     loaded, warning = load_weights(path, study)
-    if not holds_out(identity_of(dataset), loaded.card.get("training_set")):
-        raise DataError(f"{dataset} is not the training set of {path}: its test part may have trained them")
+    check_held_out(dataset, loaded.card, str(path))
     return loaded, warning
 
 
@@ -82,8 +81,7 @@ def _trunk(path: Path | None, loaded: list[Weights], dataset: Path, study: Study
     if path is None:
         return next((w.calibration.manifold.trunk for w in loaded if w.calibration.manifold is not None), None)
     posterior = load_posterior(path, study)[0]
-    if not holds_out(identity_of(dataset), posterior.card.get("training_set")):
-        raise DataError(f"{dataset} is not the training set of {path}: its test part may have trained it")
+    check_held_out(dataset, posterior.card, str(path))
     return trunk_of(sizes_of(study), posterior.network.state_dict())
 
 

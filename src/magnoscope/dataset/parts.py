@@ -173,6 +173,18 @@ def holds_out(identity: dict[str, Any], trained: Any) -> bool:
     return isinstance(before, int) and split.indices("validation", before).stop <= split.indices("train", now).stop
 
 
+def check_held_out(path: Path, card: dict[str, Any], whose: str) -> None:
+    """Refuse a training set whose held-back parts may have trained what a card is of.
+
+    Raises
+    ------
+    DataError
+        Naming the set, and ``whose`` card it is.
+    """
+    if not holds_out(identity_of(path), card.get("training_set")):
+        raise DataError(f"{path} is not the training set of {whose}: its test part may have been trained on")
+
+
 def open_set(path: Path) -> zarr.Group | Exported:
     """Open a training set for reading: a store, or the folder that an export of one wrote.
 
