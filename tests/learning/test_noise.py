@@ -151,3 +151,29 @@ def test_a_degraded_simulation_is_seen_where_there_are_detectors(pcsmo):
     np.testing.assert_array_equal(found.signal, degraded(clean, MEASUREMENT_LIKE, 1).signal)
     only = degraded(clean, MEASUREMENT_LIKE.only("scale"), 1)
     assert only.valid.all() and len(np.unique(only.signal.round(5))) == 6
+
+
+def test_a_misaligned_image_is_mirrored_after_it_is_moved():
+    signal = torch.rand(24, 2, 3, 10, 7)
+    moved, _ = run(Nuisance().only("misalignment"), signal=signal)
+    mirrored, _ = run(Nuisance().only("misalignment", "mirrors"), signal=signal)
+    of_each = []
+    for one, other in zip(moved, mirrored, strict=True):
+        flips = [one, one.flip(-2), one.flip(-1), one.flip(-2, -1)]
+        found = [torch.allclose(flipped, other, atol=1e-5) for flipped in flips]
+        assert sum(found) == 1
+        of_each.append(found.index(True))
+    assert set(of_each) == {0, 1, 2, 3}
+
+
+def test_an_offset_in_energy_mixes_each_slice_with_the_next_or_with_the_last():
+    signal = torch.rand(40, 2, 5, 3, 3)
+    measured, _ = run(replace(CLEAN, energy_shift=0.3), signal=signal)
+    sides = set()
+    for image, shifted in zip(signal.flatten(0, 1), measured.flatten(0, 1), strict=True):
+        up, down = torch.cat([image[1:], image[-1:]]), torch.cat([image[:1], image[:-1]])
+        shares = [float(((shifted - image) * (n - image)).sum() / (n - image).square().sum()) for n in (up, down)]
+        fits = [torch.allclose(shifted, image.lerp(n, s), atol=1e-5) for n, s in zip((up, down), shares, strict=True)]
+        assert any(fits) and 0 <= shares[fits.index(True)] <= 0.9
+        sides.add(fits.index(True))
+    assert sides == {0, 1}

@@ -145,15 +145,14 @@ def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.G
     return low + (high - low) * torch.rand(shape, generator=generator)
 
 
-def _misalign(signal: torch.Tensor, size: float, generator: torch.Generator) -> torch.Tensor:
-    """Shift and turn each image by a little, the same in all its tiles."""
+def _misalign(signal: torch.Tensor, turn: torch.Tensor, shift: torch.Tensor, signs: torch.Tensor) -> torch.Tensor:
+    """Mirror (signs -1), shift (pixels, (n, 2)) and turn (radians, (n,)) each image, the same in all its tiles."""
     n, runs, slices, nx, ny = signal.shape
-    turn = torch.deg2rad(size * _normal((n,), generator))
-    shift = size * _normal((n, 2), generator) * 2 / torch.tensor([ny, nx])
     theta = torch.zeros(n, 2, 3)
     theta[:, 0, 0] = theta[:, 1, 1] = turn.cos()
     theta[:, 0, 1], theta[:, 1, 0] = -turn.sin() * nx / ny, turn.sin() * ny / nx
-    theta[:, :, 2] = shift
+    theta[:, :, 2] = shift * 2 / torch.tensor([ny, nx])
+    theta[:, :, :2] *= signs.flip(1)[:, None]  # grid_sample counts the last axis first
     grid = torch.nn.functional.affine_grid(theta, [n, 1, nx, ny], align_corners=False)
     moved = torch.nn.functional.grid_sample(
         signal.reshape(n, runs * slices, nx, ny), grid, padding_mode="border", align_corners=False
@@ -161,24 +160,27 @@ def _misalign(signal: torch.Tensor, size: float, generator: torch.Generator) -> 
     return moved.reshape(signal.shape)
 
 
-def _shift_energy(signal: torch.Tensor, size: float, generator: torch.Generator) -> torch.Tensor:
-    """Mix each slice with its neighbour."""
-    delta = (size * _normal((len(signal), signal.shape[1], 1, 1, 1), generator)).clamp(-0.9, 0.9)
-    up = torch.cat([signal[:, :, 1:], signal[:, :, -1:]], 2)
-    down = torch.cat([signal[:, :, :1], signal[:, :, :-1]], 2)
-    return torch.where(delta > 0, torch.lerp(signal, up, delta.abs()), torch.lerp(signal, down, delta.abs()))
+def _shifting(delta: torch.Tensor, slices: int) -> torch.Tensor:
+    """Matrices (.., slices, slices) that mix a share |delta| (..) of its neighbour into each slice."""
+    up, down = _neighbours(slices)
+    share = delta.abs()[..., None, None]
+    return (1 - share) * torch.eye(slices) + share * torch.where(delta[..., None, None] > 0, up, down)
 
 
-def _change_width(signal: torch.Tensor, size: float, generator: torch.Generator) -> torch.Tensor:
-    """Widen or sharpen each run in energy by a little: a share of the second difference of its slices."""
-    delta = size / 2 * _normal((len(signal), signal.shape[1], 1, 1, 1), generator)
-    up = torch.cat([signal[:, :, 1:], signal[:, :, -1:]], 2)
-    down = torch.cat([signal[:, :, :1], signal[:, :, :-1]], 2)
-    return (signal + delta.clamp(-0.2, 0.25) * (up - 2 * signal + down)).clamp_min(0)
+def _widening(delta: torch.Tensor, slices: int) -> torch.Tensor:
+    """Matrices (.., slices, slices) that add a share (..) of the second difference of the slices to each."""
+    up, down = _neighbours(slices)
+    return torch.eye(slices) + delta[..., None, None] * (up - 2 * torch.eye(slices) + down)
 
 
-def _blur(signal: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
-    """Smooth a share of each image in Q, the same in all its tiles."""
+def _neighbours(slices: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Matrices that take the next and the last slice, and the slice itself where there is none."""
+    at = torch.arange(slices)
+    return torch.eye(slices)[(at + 1).clamp_max(slices - 1)], torch.eye(slices)[(at - 1).clamp_min(0)]
+
+
+def _blur(signal: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """Smooth a share (n, 1, 1, 1, 1) of each image in Q, the same in all its tiles."""
     reach = torch.arange(-4.0, 5.0)
     kernel = torch.exp(-0.5 * (reach / BLUR_PIXELS) ** 2)
     kernel = kernel / kernel.sum()
@@ -189,27 +191,40 @@ def _blur(signal: torch.Tensor, share: float, generator: torch.Generator) -> tor
             smooth = torch.nn.functional.conv2d(
                 torch.nn.functional.pad(smooth, padding, "replicate"), kernel.reshape(shape)
             )
-    mixed = _uniform((len(signal), 1, 1, 1, 1), 0, share, generator)
-    return torch.lerp(signal, smooth.reshape(signal.shape), mixed)
+    return torch.lerp(signal, smooth.reshape(signal.shape), share)
 
 
 def _distort(
     signal: torch.Tensor, nuisance: Nuisance, generator: torch.Generator, mirrors: tuple[int, ...]
 ) -> torch.Tensor:
-    """What moves intensity to other pixels: misalignment, energy, moderator, mirrors."""
+    """What moves intensity to other pixels: misalignment and mirrors, energy and moderator, smoothing.
+
+    All is drawn first, in an order that is part of the result, and then done in as few passes as it takes.
+    """
+    n, runs, slices = signal.shape[:3]
+    turn, shift, signs = torch.zeros(n), torch.zeros(n, 2), torch.ones(n, 2)
+    mixing, share = torch.eye(slices).expand(n, runs, slices, slices), torch.zeros(n, 1, 1, 1, 1)
+    column = (n, runs, 1, 1, 1)
     if nuisance.misalignment:
-        signal = _misalign(signal, nuisance.misalignment, generator)
+        turn = torch.deg2rad(nuisance.misalignment * _normal((n,), generator))
+        shift = nuisance.misalignment * _normal((n, 2), generator)
     if nuisance.energy_shift:
-        signal = _shift_energy(signal, nuisance.energy_shift, generator)
+        delta = (nuisance.energy_shift * _normal(column, generator)).clamp(-0.9, 0.9)
+        mixing = _shifting(delta[..., 0, 0, 0], slices)
     if nuisance.moderator:
-        signal = _change_width(signal, nuisance.moderator, generator)
+        delta = (nuisance.moderator / 2 * _normal(column, generator)).clamp(-0.2, 0.25)
+        mixing = _widening(delta[..., 0, 0, 0], slices) @ mixing
     if nuisance.blur:
-        signal = _blur(signal, nuisance.blur, generator)
+        share = _uniform((n, 1, 1, 1, 1), 0, nuisance.blur, generator)
     if nuisance.mirrors:
-        for axis in (3 + m for m in mirrors):
-            flip = torch.rand(len(signal), generator=generator) < 0.5
-            signal = torch.where(flip[:, None, None, None, None], signal.flip(axis), signal)
-    return signal
+        for axis in mirrors:
+            signs[:, axis] = 1 - 2 * (torch.rand(n, generator=generator) < 0.5).float()
+    if nuisance.misalignment or nuisance.mirrors:
+        signal = _misalign(signal, turn, shift, signs)
+    if nuisance.energy_shift or nuisance.moderator:
+        mixed = mixing.reshape(n * runs, slices, slices) @ signal.reshape(n * runs, slices, -1)
+        signal = mixed.clamp_min_(0).reshape(signal.shape)
+    return _blur(signal, share) if nuisance.blur else signal
 
 
 def _scale(signal: torch.Tensor, nuisance: Nuisance, generator: torch.Generator) -> torch.Tensor:
@@ -231,21 +246,19 @@ def _offset(shape: torch.Size, width: float, generator: torch.Generator) -> torc
     return size * (0.7 * common + 0.7 * _normal((n, runs, slices), generator))
 
 
-def _noise(relative: torch.Tensor, nuisance: Nuisance, generator: torch.Generator) -> torch.Tensor:
-    """Noise of intensities that are given in units of their run's mean, in the same units."""
-    n, runs, slices = relative.shape[:3]
+def _noise(signal: torch.Tensor, mean: torch.Tensor, nuisance: Nuisance, generator: torch.Generator) -> torch.Tensor:
+    """Noise of intensities in units of the mean of their run."""
+    n, runs, slices = signal.shape[:3]
     t, column = torch.linspace(0, 1, slices), (n, runs, 1)
     low, high = np.log(max(nuisance.noise[0], 1e-6)), np.log(nuisance.noise[1])
     level = torch.exp(_uniform((n, 1, 1), low, high, generator) + 0.2 * _normal(column, generator))
     level = level * (torch.rand((n, 1, 1), generator=generator) >= nuisance.quiet)
     sigma = NOISE * level * torch.exp(-_uniform(column, *FALL, generator) * t)
     gain = COUNTS * (sigma**2)[..., None, None]
-    variance = relative.clamp_min(0).add_(1) * gain
-    z = _normal(tuple(relative.shape), generator)
-    noise = variance.sqrt_() * z
-    if nuisance.counting:
-        noise += gain * (z**2 - 1) / 6
-    return noise
+    noise = (signal / mean).clamp_min_(0).add_(1).mul_(gain).sqrt_()
+    z = _normal(tuple(signal.shape), generator)
+    noise.mul_(z)
+    return noise.addcmul_(gain, z.square_().sub_(1), value=1 / 6) if nuisance.counting else noise
 
 
 def _heat(signal: torch.Tensor, mean: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
@@ -273,13 +286,13 @@ def observe(
     if nuisance.offset:
         signal = signal + mean * _offset(signal.shape[:3], nuisance.offset, generator)[..., None, None]
     if nuisance.noise[1]:
-        signal = signal + mean * _noise(signal / mean, nuisance, generator)
+        signal = torch.addcmul(signal, mean, _noise(signal, mean, nuisance, generator))
     if nuisance.hot:
         signal = _heat(signal, mean, nuisance.hot, generator)
     valid = torch.ones(signal.shape, dtype=torch.bool)
     if nuisance.masks and coverages is not None:
         valid = coverages[torch.randint(len(coverages), (len(signal),), generator=generator)]
-    return torch.where(valid, signal.clamp_min(0), 0.0), valid
+    return signal.clamp_min(0).mul_(valid), valid
 
 
 def degrade(
@@ -370,5 +383,5 @@ def prepare(measured: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
 
     The mean is that of :func:`run_means`; no scale of a run survives.
     """
-    image = (measured.clamp_min(0) / run_means(measured, valid)).clamp_max(30).sqrt() * valid
+    image = (measured / run_means(measured, valid)).clamp_(0, 30).sqrt_().mul_(valid)
     return torch.cat([image, valid.to(image.dtype)], 1)
