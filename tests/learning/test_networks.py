@@ -12,7 +12,7 @@ from magnoscope.dataset.noise import CLEAN, Nuisance, prepare
 from magnoscope.dataset.parts import FOREIGN, Part, joined
 from magnoscope.networks import foreign
 from magnoscope.networks.base import Output
-from magnoscope.networks.compact import CompactNetwork
+from magnoscope.networks.compact import STRIDES_BEFORE, CompactNetwork
 from magnoscope.networks.duq import DUQHead, gradient_penalty
 from magnoscope.networks.foreign import make_foreign
 from magnoscope.networks.training import Training, TrainingConfig, batches, evaluate, losses, reduced_precision
@@ -115,6 +115,26 @@ def test_a_path_goes_through_the_same_network_with_less_work():
     slopes = [torch.autograd.grad(m.square().sum(), weight, retain_graph=True)[0] for m in (whole, flat)]
     torch.testing.assert_close(slopes[1], slopes[0])
     assert weight.shape == (16, 16, 3, 3, 3) and slopes[0][..., 1].abs().max() > 0
+
+
+def test_weights_of_before_the_strides_changed_still_say_what_they_said():
+    torch.manual_seed(0)
+    inputs, now = torch.rand(2, 4, 3, 12, 8), toy_network()
+    said = now(inputs).scores
+    for (convolution, _, _), by in zip(now.convolutions, STRIDES_BEFORE, strict=True):
+        convolution.stride = (1, by, by)
+    then = now(inputs).scores
+    assert not torch.allclose(then, said)
+    state = now.state_dict()
+    kept = toy_network(1)
+    kept.load_state_dict(state)
+    torch.testing.assert_close(kept(inputs).scores, said)
+    old = toy_network(1)
+    old.load_state_dict({name: value for name, value in state.items() if name != "strides"})
+    torch.testing.assert_close(old(inputs).scores, then)
+    assert old.strides.tolist() == list(STRIDES_BEFORE)
+    with pytest.raises(ValueError, match="no compact network with strides"):
+        old.load_state_dict(state | {"strides": torch.tensor([9, 9, 9, 9])})
 
 
 @pytest.mark.parametrize("slices", [1, 2, 3, 10])
@@ -262,6 +282,13 @@ def test_foreign_images_count_in_the_scores_alone():
     assert float(losses(sure, labels, parameters, TARGETS, own_logits=True)[0].detach()) < float(
         losses(unsure, labels, parameters, TARGETS, own_logits=True)[0].detach()
     )
+
+
+def test_foreign_images_weigh_as_much_as_they_are_told_to():
+    output = toy_network()(prepare(torch.rand(4, *SHAPE), torch.ones(4, *SHAPE, dtype=torch.bool)))
+    labels, parameters = torch.tensor([0, 1, FOREIGN, FOREIGN]), torch.rand(2, 2)
+    none, quarter, one = (float(losses(output, labels, parameters, TARGETS, True, w)[0].detach()) for w in (0, 0.25, 1))
+    assert none < one and quarter == pytest.approx(none + (one - none) / 4, rel=1e-5)
 
 
 def test_a_shared_spectrum_should_score_for_every_model_that_makes_it():

@@ -196,6 +196,7 @@ def _recipe(kind: str) -> Kind:
         POSTERIOR,
         POSTERIOR_NUISANCE,
         Inference,
+        48,
     )
 
 
@@ -231,7 +232,7 @@ def _start_from(network: torch.nn.Module, start: Path, study: Study, kind: str, 
         raise WeightsError(
             f"{start} is no {kind} network of width {width}; start from weights of the same kind and width"
         )
-    network.load_state_dict(own | given)
+    network.load_state_dict(given, strict=False)
 
 
 def _card(

@@ -9,6 +9,8 @@ from torch.nn import functional
 from .base import Output, SpectrumNetwork
 from .duq import DUQHead
 
+STRIDES, STRIDES_BEFORE = (2, 2, 1, 1), (2, 1, 2, 1)
+"""Steps of the layers along both axes of Q: as they are trained now, and as they were before decision 20."""
 LAYOUT = torch.channels_last_3d
 """Of arrays in memory in single precision, in which convolutions are a tenth to a third faster so; not in bfloat16."""
 
@@ -16,14 +18,17 @@ LAYOUT = torch.channels_last_3d
 class CompactNetwork(SpectrumNetwork):
     """A few group-normalised 3D convolutions, a mean over (axis 0, axis 1), a small dense trunk, three heads.
 
-    Sizes come from the study: any number of runs, slices, pixels and classes.
+    Sizes come from the study: any number of runs, slices, pixels and classes. The state holds the layers' steps along
+    the axes of Q; a state without them is of before decision 20, and brings those of then.
     """
+
+    strides: torch.Tensor
 
     own_logits = True
     penalised = True
 
     def __init__(
-        self, runs: int, slices: int, classes: int, parameters: int, width: int = 48, features: int = 64
+        self, runs: int, slices: int, classes: int, parameters: int, width: int = 32, features: int = 64
     ) -> None:
         super().__init__()
 
@@ -34,12 +39,11 @@ class CompactNetwork(SpectrumNetwork):
                 nn.GELU(),
             )
 
+        channels = (2 * runs, width // 2, width, width, width)
         self.convolutions = nn.Sequential(
-            layer(2 * runs, width // 2, (1, 2, 2)),
-            layer(width // 2, width, (1, 1, 1)),
-            layer(width, width, (1, 2, 2)),
-            layer(width, width, (1, 1, 1)),
+            *(layer(*sizes, (1, by, by)) for *sizes, by in zip(channels, channels[1:], STRIDES, strict=False))
         )
+        self.register_buffer("strides", torch.tensor(STRIDES))
         self.trunk = nn.Sequential(
             nn.Flatten(), nn.Linear(2 * width * slices, 128), nn.GELU(), nn.Linear(128, features)
         )
@@ -50,6 +54,15 @@ class CompactNetwork(SpectrumNetwork):
             nn.GELU(), nn.Linear(features, 64), nn.GELU(), nn.Linear(64, classes * parameters)
         )
         self.classes, self.n_features = classes, features
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        strides = state.setdefault(f"{prefix}strides", torch.tensor(STRIDES_BEFORE)).tolist()
+        if strides not in (list(STRIDES), list(STRIDES_BEFORE)):
+            raise ValueError(f"there is no compact network with strides {strides}")
+        layers: Any = self.convolutions
+        for (convolution, _, _), by in zip(layers, strides, strict=True):
+            convolution.stride = (1, by, by)
+        super()._load_from_state_dict(state, prefix, *rest)
 
     def features(self, inputs: torch.Tensor) -> torch.Tensor:
         """Features (n, n_features) of prepared inputs (n, 2 runs, slices, x, y)."""

@@ -48,7 +48,7 @@ class Kind:
     config: TrainingConfig
     nuisance: Nuisance
     task: Callable[[], Task] = Classification
-    width: int = 48
+    width: int = 32
 
     @property
     def cleans(self) -> bool:
@@ -68,7 +68,6 @@ KINDS = {
         lambda sizes, width: AdditiveNetwork(sizes, width),
         TrainingConfig(penalty=0.0),
         Nuisance(),
-        width=32,
     ),
     "dense": Kind(
         "the published CNN (figure 3a), trained as published",
@@ -103,7 +102,6 @@ KINDS = {
         TrainingConfig(epochs=30, patience=8, batch=8),
         replace(Nuisance(), quiet=0.05),
         Cleaning,
-        32,
     ),
     "autoencoder-published": Kind(
         "the published variational autoencoder (figure 3c), from clean simulations to themselves",

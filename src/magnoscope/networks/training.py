@@ -44,8 +44,9 @@ class TrainingConfig:
         Weight of DUQ's gradient penalty, in which batches it is worked out, and on how many of their images.
     regression : float
         Weight of the parameters' squared error.
-    foreign : float
-        Foreign images added to a batch, as a share of it: made on the fly, half of them magnets where there are any.
+    foreign, foreign_weight : float
+        Foreign images added to a batch, as a share of it (made on the fly, half of them magnets where there are any),
+        and the weight of each in the loss: they are to be learnt from often, and expected seldom.
     reduced_precision : bool
         Convolutions in bfloat16 where the machine has instructions for it.
     optimizer : {"adamw", "adam", "sgd"}
@@ -65,6 +66,7 @@ class TrainingConfig:
     penalty_images: int = 8
     regression: float = 1.0
     foreign: float = 0.25
+    foreign_weight: float = 0.25
     seed: int = 0
     reduced_precision: bool = True
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -97,8 +99,9 @@ def batches(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Prepared inputs, labels, scaled parameters and probabilities of the classes, each image degraded afresh.
 
-    Foreign images come last, labelled -1, half of them of ``magnets`` (n, runs, slices, x, y) if there are any. What is
-    made of a batch before the network prepares it is shown to ``watch``.
+    Foreign images come last, labelled -1, half of them of ``magnets`` (n, runs, slices, x, y) if there are any, which
+    are then also among the spectra that others are mixed with. What is made of a batch before the network prepares it
+    is shown to ``watch``.
     """
     order = torch.randperm(len(part.labels), generator=generator) if shuffle else torch.arange(len(part.labels))
     for chosen in order.split(size):
@@ -108,11 +111,13 @@ def batches(
         number = round(foreign * len(chosen))
         if number and energies is not None:
             simulated = number // 2 if magnets is not None else 0
-            strange = [signal, make_foreign(signal[: number - simulated], signal, energies, generator)]
+            others, strange = signal, signal[:0]
             if magnets is not None and simulated:
                 drawn = torch.randint(len(magnets), (simulated,), generator=generator).numpy()
-                strange.append(torch.as_tensor(magnets[drawn].astype(np.float32)))
-            signal = torch.cat(strange)
+                strange = torch.as_tensor(magnets[drawn].astype(np.float32))
+                others = torch.cat([signal, strange])
+            made = make_foreign(signal[: number - simulated], others, energies, generator)
+            signal = torch.cat([signal, made, strange])
             labels = torch.cat([labels, torch.full((number,), FOREIGN)])
         measured, valid = degrade(signal, coverages, nuisance, generator, part.mirrors)
         if watch is not None:
@@ -132,17 +137,24 @@ def _targets(part: Part, index: np.ndarray, labels: torch.Tensor, classes: int) 
 
 
 def losses(
-    output: Output, labels: torch.Tensor, parameters: torch.Tensor, targets: torch.Tensor, own_logits: bool
+    output: Output,
+    labels: torch.Tensor,
+    parameters: torch.Tensor,
+    targets: torch.Tensor,
+    own_logits: bool,
+    foreign_weight: float = 1.0,
 ) -> tuple[torch.Tensor, ...]:
     """Classification loss and the parameters' squared error.
 
     Classification: binary cross-entropy of the scores and, where a network has a softmax head of its own, the
     cross-entropy of that. A spectrum that several models share should score one for each of them, and has equal
-    probabilities. Foreign images (label -1) count in the scores alone: every one of theirs should be zero.
+    probabilities. Foreign images (label -1) count in the scores alone, each by ``foreign_weight``: every one of theirs
+    should be zero.
     """
     known = labels != FOREIGN
     hot = (targets > 0).to(output.scores.dtype)
-    loss = functional.binary_cross_entropy(output.scores.clamp(1e-6, 1 - 1e-6), hot)
+    weight = torch.where(known, 1.0, foreign_weight).to(hot)[:, None]
+    loss = functional.binary_cross_entropy(output.scores.clamp(1e-6, 1 - 1e-6), hot, weight)
     if own_logits:
         loss = loss + functional.cross_entropy(output.logits[known], targets[known])
     if output.parameters is None:
@@ -256,7 +268,9 @@ class Classification:
         inputs, labels, parameters, targets = batch
         with reduced_precision(config, inputs):
             output = network(inputs)
-        classification, regression = losses(output, labels, parameters, targets, network.own_logits)
+        classification, regression = losses(
+            output, labels, parameters, targets, network.own_logits, config.foreign_weight
+        )
         loss = classification + config.regression * regression
         if network.penalised and config.penalty > 0 and number % config.penalty_every == 0:
             some = inputs[: config.penalty_images].clone().requires_grad_(True)
