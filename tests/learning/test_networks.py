@@ -267,6 +267,11 @@ def test_half_of_the_foreign_images_are_magnets_where_there_are_any(tmp_path):
     assert [bool((image == 7).all()) for image in seen[0]] == [False] * 20 + [True] * 4
 
 
+def scoring(output: Output, scores: list[list[float]]) -> Output:
+    """An output with other scores."""
+    return replace(output, scores=torch.tensor(scores), log_scores=torch.tensor(scores).clamp_min(1e-9).log())
+
+
 TARGETS = torch.tensor([[1.0, 0], [0, 1], [0, 0], [0, 0]])
 
 
@@ -274,11 +279,14 @@ def test_foreign_images_count_in_the_scores_alone():
     output = toy_network()(prepare(torch.rand(4, *SHAPE), torch.ones(4, *SHAPE, dtype=torch.bool)))
     labels, parameters = torch.tensor([0, 1, FOREIGN, FOREIGN]), torch.rand(2, 2)
     whole, regression = losses(output, labels, parameters, TARGETS, own_logits=True)
-    known = Output(*(getattr(output, f)[:2] for f in ("features", "scores", "logits", "parameters")))
+    known = Output(
+        *(getattr(output, f)[:2] for f in ("features", "scores", "logits", "parameters")),
+        log_scores=output.log_scores[:2],
+    )
     alone, same = losses(known, labels[:2], parameters, TARGETS[:2], own_logits=True)
     assert torch.equal(regression, same) and not torch.equal(whole, alone)
-    sure = replace(output, scores=torch.tensor([[1.0, 0], [0, 1], [0, 0], [0, 0]]))
-    unsure = replace(output, scores=torch.tensor([[1.0, 0], [0, 1], [1, 0], [0, 0]]))
+    sure = scoring(output, [[1.0, 0], [0, 1], [0, 0], [0, 0]])
+    unsure = scoring(output, [[1.0, 0], [0, 1], [1, 0], [0, 0]])
     assert float(losses(sure, labels, parameters, TARGETS, own_logits=True)[0].detach()) < float(
         losses(unsure, labels, parameters, TARGETS, own_logits=True)[0].detach()
     )
@@ -296,7 +304,7 @@ def test_a_shared_spectrum_should_score_for_every_model_that_makes_it():
     labels, parameters, targets = torch.tensor([0]), torch.rand(1, 2), torch.tensor([[0.5, 0.5]])
 
     def loss(scores: list[float], logits: list[float]) -> float:
-        said = replace(output, scores=torch.tensor([scores]), logits=torch.tensor([logits]))
+        said = replace(scoring(output, [scores]), logits=torch.tensor([logits]))
         return float(losses(said, labels, parameters, targets, own_logits=True)[0].detach())
 
     assert loss([0.9, 0.9], [0.0, 0.0]) < loss([0.9, 0.1], [0.0, 0.0]) < loss([0.9, 0.1], [3.0, 0.0])

@@ -15,7 +15,7 @@ from magnoscope.networks.base import Sizes
 from magnoscope.networks.files import write_file
 from magnoscope.networks.kinds import KINDS, kind_of
 from magnoscope.networks.published import PublishedDUQ, PublishedNetwork, flat_image
-from magnoscope.networks.training import Training, evaluate
+from magnoscope.networks.training import Training, evaluate, losses
 
 PAPER = Sizes((6, 10, 40, 40), 2, 6)
 SMALL = Sizes((2, 3, 12, 12), 3, 2)
@@ -149,3 +149,16 @@ def test_running_statistics_are_of_the_weights_as_they_are_and_weights_are_store
     assert stored["head.weight"].dtype == torch.float16
     for key, value in network.state_dict().items():
         assert torch.equal(stored[key].to(value.dtype), value)
+
+
+def test_corrected_duq_is_drawn_to_its_centroids_from_where_every_score_is_zero():
+    torch.manual_seed(0)
+    network = PublishedDUQ(SMALL, corrected=True)
+    with torch.no_grad():
+        network.dense[0].weight *= 30
+    inputs, labels = torch.rand(6, 1, 24, 36), torch.arange(6) % 3
+    output = network(inputs)
+    assert float(output.scores.detach().max()) == 0
+    loss, _ = losses(output, labels, torch.zeros(6, 0), torch.nn.functional.one_hot(labels, 3).float(), False)
+    (slope,) = torch.autograd.grad(loss, network.duq.weight)
+    assert float(slope.norm()) > 1

@@ -43,6 +43,8 @@ class Output:
         Estimates under each class, scaled to 0..1 over the prior; None where a network makes none.
     disagreement : (n,) or None
         How much the members of an ensemble tell each other apart (mutual information, nats); None for one network.
+    log_scores : (n, classes) or None
+        Logarithms of DUQ's scores, whose slope training follows: that of the scores vanishes far from a centroid.
     """
 
     features: torch.Tensor
@@ -50,6 +52,7 @@ class Output:
     logits: torch.Tensor
     parameters: torch.Tensor | None
     disagreement: torch.Tensor | None = None
+    log_scores: torch.Tensor | None = None
 
 
 class SpectrumNetwork(nn.Module):

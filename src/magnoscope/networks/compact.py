@@ -92,7 +92,8 @@ class CompactNetwork(SpectrumNetwork):
     def heads(self, v: torch.Tensor) -> Output:
         """The three heads on features (n, n_features), in full precision."""
         estimates = torch.sigmoid(self.regression(v)).reshape(len(v), self.classes, -1)
-        return Output(v, self.duq(v), self.softmax(v), estimates)
+        log_scores = self.duq.log_scores(v)
+        return Output(v, log_scores.exp(), self.softmax(v), estimates, log_scores=log_scores)
 
     def update(self, inputs: torch.Tensor, features: torch.Tensor, labels: torch.Tensor) -> None:
         """Move the centroids; nothing here depends on training mode, so the features of the step serve."""

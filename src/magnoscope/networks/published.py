@@ -133,7 +133,7 @@ class PublishedDUQ(SpectrumNetwork):
             logits = self.duq.log_scores(v)
             if not self.corrected:
                 logits = logits * torch.exp(-2 * self.log_sigma)
-        return Output(v, logits.exp(), logits, None)
+        return Output(v, logits.exp(), logits, None, log_scores=logits if self.corrected else None)
 
     @torch.no_grad()
     def update(self, inputs: torch.Tensor, features: torch.Tensor, labels: torch.Tensor) -> None:

@@ -26,6 +26,8 @@ from .foreign import make_foreign
 
 SETTLING = 16
 """Batches of training images from which the statistics of batch normalisation are taken."""
+LEAST = 1e-6
+"""How far from 0 and 1 a score is held in the loss."""
 Watch = Callable[[torch.Tensor, torch.Tensor], None]
 """Shown measurements (n, runs, slices, x, y) and their masks."""
 
@@ -154,7 +156,9 @@ def losses(
     known = labels != FOREIGN
     hot = (targets > 0).to(output.scores.dtype)
     weight = torch.where(known, 1.0, foreign_weight).to(hot)[:, None]
-    loss = functional.binary_cross_entropy(output.scores.clamp(1e-6, 1 - 1e-6), hot, weight)
+    scores = output.scores.clamp(LEAST, 1 - LEAST)
+    log_scores = scores.log() if output.log_scores is None else output.log_scores
+    loss = -(weight * torch.where(hot > 0, log_scores, (-scores).log1p())).mean()
     if own_logits:
         loss = loss + functional.cross_entropy(output.logits[known], targets[known])
     if output.parameters is None:
