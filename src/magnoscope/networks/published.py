@@ -108,13 +108,15 @@ class PublishedDUQ(SpectrumNetwork):
     As published the centroids stay where they start (momentum 1) and sigma begins at 1 and is learnt: a featureless
     input then scores 0.6 for every class. Corrected, after van Amersfoort et al., arXiv:2003.02037: sigma 0.1, momentum
     0.999, centroids that follow the embeddings in evaluation mode, the gradient penalty on the inputs, and group
-    instead of batch normalisation.
+    instead of batch normalisation, before the nodes of the dense layer too: of 344448 inputs each, all would be dead
+    after a few steps.
     """
 
     def __init__(self, sizes: Sizes, corrected: bool) -> None:
         super().__init__()
         self.convolutions, pixels = _trunk(sizes, group_norm=corrected)
-        self.dense = nn.Sequential(nn.Linear(pixels * FILTERS, NODES), nn.ReLU())
+        norms = [nn.GroupNorm(1, NODES)] if corrected else []
+        self.dense = nn.Sequential(nn.Linear(pixels * FILTERS, NODES), *norms, nn.ReLU())
         sigma, momentum = (0.1, 0.999) if corrected else (1.0, 1.0)
         self.duq = DUQHead(NODES, sizes.classes, embedding=NODES, sigma=sigma, momentum=momentum)
         self.corrected = self.penalised = corrected
