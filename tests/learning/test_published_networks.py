@@ -155,10 +155,19 @@ def test_corrected_duq_is_drawn_to_its_centroids_from_where_every_score_is_zero(
     torch.manual_seed(0)
     network = PublishedDUQ(SMALL, corrected=True)
     with torch.no_grad():
-        network.dense[0].weight *= 30
+        network.duq.weight *= 30
     inputs, labels = torch.rand(6, 1, 24, 36), torch.arange(6) % 3
     output = network(inputs)
     assert float(output.scores.detach().max()) == 0
     loss, _ = losses(output, labels, torch.zeros(6, 0), torch.nn.functional.one_hot(labels, 3).float(), False)
     (slope,) = torch.autograd.grad(loss, network.duq.weight)
     assert float(slope.norm()) > 1
+
+
+def test_nodes_of_the_corrected_duq_stay_alive_behind_the_flattened_trunk():
+    torch.manual_seed(0)
+    network = PublishedDUQ(SMALL, corrected=True)
+    with torch.no_grad():
+        network.dense[0].bias -= 100
+    features = network(torch.rand(6, 1, 24, 36)).features.detach()
+    assert float((features > 0).any(0).float().mean()) > 0.25

@@ -67,7 +67,7 @@ class TrainingConfig:
     penalty_every: int = 4
     penalty_images: int = 8
     regression: float = 1.0
-    foreign: float = 0.25
+    foreign: float = 0.5
     foreign_weight: float = 0.25
     seed: int = 0
     reduced_precision: bool = True
