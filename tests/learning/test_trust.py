@@ -17,6 +17,7 @@ from magnoscope.spectrum import Spectrum
 from magnoscope.trust.calibration import (
     Calibration,
     _log_p,
+    among_as_noisy,
     calibration_error,
     conformal_threshold,
     fit_gaussians,
@@ -298,9 +299,12 @@ def noisy(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return (rng.normal(size=(n, 2)) * 0.3 + 1) / (0.2 + noise[:, None]), noise
 
 
-def test_p_value_is_uniform_at_every_noise_and_refuses_what_another_noise_would_excuse():
+@pytest.mark.parametrize("ranked", ["among few", "among all"])
+def test_p_value_is_uniform_at_every_noise_and_refuses_what_another_noise_would_excuse(ranked):
     values, noise = noisy(2000, 0)
     fitted = replace(calibration(values), noise=noise)
+    if ranked == "among all":
+        fitted = replace(fitted, together=among_as_noisy(values, noise))
     fresh, level = noisy(2000, 1)
     p = fitted.p_values(fresh, level)[1]
     for low, high in ((-1, 0.1), (0.3, 0.6), (0.8, 1.2), (1.4, 3)):
@@ -316,6 +320,18 @@ def test_p_value_is_uniform_at_every_noise_and_refuses_what_another_noise_would_
     assert fitted.p_values(odd, np.array([0.0]))[1][0] > 0.05
     assert fitted.p_values(odd, np.array([1.0]))[1][0] < 0.01
     assert calibration(values).p_values(odd)[1][0] > 0.05
+
+
+def test_among_all_as_many_are_refused_as_promised_and_among_few_fewer():
+    fresh, level = noisy(1500, 99)
+    few, many = [], []
+    for seed in range(6):
+        values, noise = noisy(1000, seed)
+        fitted = replace(calibration(values), noise=noise)
+        few.append(np.mean(fitted.p_values(fresh, level)[1] < 0.01))
+        fitted = replace(fitted, together=among_as_noisy(values, noise))
+        many.append(np.mean(fitted.p_values(fresh, level)[1] < 0.01))
+    assert np.mean(few) < np.mean(many) == pytest.approx(0.01, abs=0.004)
 
 
 def test_noise_level_is_that_of_a_pixel_over_its_runs_mean():

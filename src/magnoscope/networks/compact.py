@@ -1,5 +1,6 @@
 """The compact default: convolutions over (energy, axis 0, axis 1) with the runs as channels."""
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ class CompactNetwork(SpectrumNetwork):
 
         channels = (2 * runs, width // 2, width, width, width)
         self.convolutions = nn.Sequential(
-            *(layer(*sizes, (1, by, by)) for *sizes, by in zip(channels, channels[1:], STRIDES, strict=False))
+            *(layer(*pair, (1, by, by)) for pair, by in zip(pairwise(channels), STRIDES, strict=True))
         )
         self.register_buffer("strides", torch.tensor(STRIDES))
         self.trunk = nn.Sequential(

@@ -67,6 +67,8 @@ class Calibration:
         What the signals of ``OF_MATCH`` need.
     noise : (n,) or None
         Of the held-back simulations, :func:`.signals.noise_level`; None in weights that compare an input with all.
+    together : (n,) or None
+        Of each held-back simulation, :func:`among_as_noisy`; None in weights that rank an input among few.
     """
 
     temperature: float
@@ -80,6 +82,7 @@ class Calibration:
     manifold: Manifold | None = None
     emulator: Emulator | None = None
     noise: NDArray[np.float64] | None = None
+    together: NDArray[np.float64] | None = None
 
     def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated probabilities (n, classes)."""
@@ -104,16 +107,51 @@ class Calibration:
         ----------
         signals : (n, n_signals)
         noise : (n,), optional
-            Of the same inputs. Each is compared with the ``AS_NOISY`` held-back simulations nearest in its logarithm,
-            or with all if it is not given.
+            Of the same inputs. The signals of each are compared with those of the ``AS_NOISY`` held-back simulations
+            nearest in its logarithm, or with all if it is not given; what comes of them together is ranked among all.
         """
         if noise is None or self.noise is None:
             return _against(signals, self.held_back)
-        own, level = (np.log(np.maximum(each, LEAST_NOISE)) for each in (self.noise, noise))
-        nearest = [np.argsort(np.abs(own - one), kind="stable")[:AS_NOISY] for one in level]
-        pairs = [_against(row[None], self.held_back[index]) for row, index in zip(signals, nearest, strict=True)]
-        single, combined = (np.concatenate(each) for each in zip(*pairs, strict=True))
-        return single, combined
+        near = [self.held_back[index] for index in _nearest(noise, self.noise)]
+        rows = [signal[None] for signal in signals]
+        if self.together is None:
+            pairs = [_against(row, few) for row, few in zip(rows, near, strict=True)]
+            single, combined = (np.concatenate(each) for each in zip(*pairs, strict=True))
+            return single, combined
+        single = np.concatenate([_ranks(row, few) for row, few in zip(rows, near, strict=True)])
+        together = np.concatenate([_harmonic(_log_p(row, few)) for row, few in zip(rows, near, strict=True)])
+        return single, _rank_below(together, self.together)
+
+
+def _nearest(noise: NDArray[np.float64], held_back: NDArray[np.float64]) -> list[NDArray[np.intp]]:
+    """Which held-back simulations, by their noise, are the most like each input."""
+    own, level = (np.log(np.maximum(each, LEAST_NOISE)) for each in (held_back, noise))
+    return [np.argsort(np.abs(own - one), kind="stable")[:AS_NOISY] for one in level]
+
+
+def among_as_noisy(held_back: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What comes of each held-back simulation's signals together, among others as noisy, (n,).
+
+    The logarithm of the harmonic mean of the p-values of its signals. As these are uniform at every level of noise, an
+    input's may be ranked among those of all: the three smallest of 300 are a matter of chance, the twenty smallest of
+    2000 less so.
+
+    Parameters
+    ----------
+    held_back : (n, n_signals)
+    noise : (n,)
+    """
+    found = []
+    for n, own in enumerate(held_back):
+        others = np.delete(np.arange(len(held_back)), n)
+        near = others[_nearest(noise[n : n + 1], noise[others])[0]]
+        found.append(_harmonic(_log_p(own[None], held_back[near])))
+    return np.concatenate(found)
+
+
+def _rank_below(values: NDArray[np.float64], among: NDArray[np.float64]) -> NDArray[np.float64]:
+    """p-values of what is odd where it is small."""
+    return (1 + np.searchsorted(np.sort(among), values, side="right")) / (1 + len(among))
 
 
 def _against(
@@ -122,8 +160,7 @@ def _against(
     """The p-value of each signal among held-back ones, and that of all together."""
     single = _ranks(signals, held_back)
     together, among = _harmonic(_log_p(signals, held_back)), _harmonic(_log_p_of_each(held_back))
-    combined = (1 + np.searchsorted(np.sort(among), together, side="right")) / (1 + len(among))
-    return single, combined
+    return single, _rank_below(together, among)
 
 
 def _softmax(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ from .calibration import (
     FIRST_SIGNALS,
     OF_MATCH,
     Calibration,
+    among_as_noisy,
     conformal_threshold,
     fit_gaussians,
     fit_temperature,
@@ -117,7 +118,8 @@ def calibrate(
     usual = replace(nuisance, noise=(nuisance.noise[0] / LESS_NOISE, nuisance.noise[1]))
     repeats = min(SIGNAL_REPEATS, max(1, round(SIGNAL_COPIES / len(held_back.labels))))
     values, noise = observe(network, draft, _repeat(held_back, repeats), coverages, usual, seed + 13)[1:]
-    return replace(draft, label_threshold=threshold, held_back=values, noise=noise)
+    together = None if noise is None else among_as_noisy(values, noise)
+    return replace(draft, label_threshold=threshold, held_back=values, noise=noise, together=together)
 
 
 def _signals(manifold: Manifold | None, emulator: Emulator | None, disagreement: bool) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ from .manifold import Manifold
 from .reconstruction import Reconstruction
 
 ARRAYS = ("means", "precision", "held_back")
+OF_NOISE = ("noise", "together")
+"""Arrays that weights of before may lack."""
 NUMBERS = ("temperature", "label_threshold", "coverage")
 
 
@@ -52,8 +54,7 @@ def save_weights(weights: Weights, path: Path) -> None:
     found = weights.calibration
     tensors = {f"network.{k}": v for k, v in weights.network.state_dict().items()}
     tensors |= {f"calibration.{k}": torch.as_tensor(getattr(found, k)) for k in ARRAYS}
-    if found.noise is not None:
-        tensors["calibration.noise"] = torch.as_tensor(found.noise)
+    tensors |= {f"calibration.{k}": torch.as_tensor(v) for k in OF_NOISE if (v := getattr(found, k)) is not None}
     if found.reconstruction is not None:
         tensors["calibration.components"] = torch.as_tensor(found.reconstruction.components).half().contiguous()
         tensors["calibration.spread"] = torch.as_tensor(found.reconstruction.spread)
@@ -116,12 +117,12 @@ def load_weights(path: str | Path, study: Study) -> tuple[Weights, str | None]:
     try:
         network = untrained(study, card)
         network.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
-        arrays: dict[str, Any] = {k: np.asarray(tensors[f"calibration.{k}"].numpy()) for k in ARRAYS}
+        named = [*ARRAYS, *(k for k in OF_NOISE if f"calibration.{k}" in tensors)]
+        arrays: dict[str, Any] = {k: np.asarray(tensors[f"calibration.{k}"].numpy()) for k in named}
         settings["signals"] = tuple(settings.get("signals", FIRST_SIGNALS))
         calibration = Calibration(
             **settings,
             **arrays,
-            noise=tensors["calibration.noise"].numpy() if "calibration.noise" in tensors else None,
             reconstruction=_reconstruction(study, tensors),
             manifold=_manifold(study, tensors),
             emulator=_emulator(study, tensors),
@@ -195,7 +196,7 @@ def _emulator(study: Study, tensors: dict[str, torch.Tensor]) -> Emulator | None
 
 def _sound(calibration: Calibration, network: SpectrumNetwork) -> bool:
     """Whether a calibration fits its network, and every number in both is finite."""
-    features = network.n_features
+    features, of_noise = network.n_features, [getattr(calibration, k) for k in OF_NOISE]
     fits = (
         calibration.means.shape == (network.classes, features)
         and calibration.precision.shape == (features, features)
@@ -210,9 +211,10 @@ def _sound(calibration: Calibration, network: SpectrumNetwork) -> bool:
         and (calibration.reconstruction is None or calibration.reconstruction.sound)
         and (calibration.manifold is None or calibration.manifold.sound(features))
         and len(calibration.held_back) > 0
-        and (calibration.noise is None or calibration.noise.shape == (len(calibration.held_back),))
+        and all(a is None or a.shape == (len(calibration.held_back),) for a in of_noise)
+        and (calibration.together is None or calibration.noise is not None)
     )
     numbers = [calibration.temperature, calibration.label_threshold, calibration.coverage]
-    noise = np.zeros(0) if calibration.noise is None else calibration.noise
-    finite = all(np.isfinite(a).all() for a in (numbers, noise, calibration.means, calibration.precision))
+    known = [a for a in of_noise if a is not None]
+    finite = all(np.isfinite(a).all() for a in (numbers, *known, calibration.means, calibration.precision))
     return fits and finite and all(bool(torch.isfinite(v).all()) for v in network.state_dict().values())
