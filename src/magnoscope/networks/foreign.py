@@ -106,7 +106,7 @@ def _of_two(a: torch.Tensor, b: torch.Tensor, other: torch.Tensor) -> torch.Tens
 
 
 def _two(a: torch.Tensor, b: torch.Tensor, energies: torch.Tensor, g: torch.Generator) -> torch.Tensor:
-    return _of_two(a, b, torch.rand(a.shape[:2], generator=g) < _draw(0.35, 0.65, g))
+    return _of_two(a, b, torch.rand(a.shape[:2], generator=g) < _draw(0.2, 0.65, g))
 
 
 def _some_runs(runs: int, g: torch.Generator) -> torch.Tensor:
