@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from magnoscope.dataset import store
 from magnoscope.dataset.build import missing_chunks
@@ -120,6 +121,18 @@ def test_an_emulator_learns_of_spectra_beyond_the_priors(
     signals = load_weights(weights, striped)[0].calibration.signals
     assert "beyond_priors" in signals
     assert "this set holds spectra within the priors; build one of those beyond" in refuse(*words, own)
-    assert "--beyond is for the emulator, which --no-emulator leaves out" in refuse(*words, beyond, "--no-emulator")
+    assert "--beyond and --no-emulator contradict each other" in refuse(*words, beyond, "--no-emulator")
+    other = tmp_path / "other.safetensors"
+    plain = ["calibrate", weights, own, "--study", striped_file, "-o", other]
+    assert run(*plain, "--no-emulator").status == 0
+    words = ["calibrate", other, own, "--study", striped_file, "--emulator-from"]
+    assert "other.safetensors holds no emulator; name weights that were calibrated" in refuse(*words, other)
+    taken = run(*words, weights, "--json").json
+    assert taken["emulator_from"] == {"seed": 0, "calibrated": card["calibrated"]}
+    assert taken["beyond_set"] == card["beyond_set"]
+    ours, theirs = (load_weights(path, striped)[0].calibration.emulator for path in (other, weights))
+    assert ours is not None and theirs is not None and torch.equal(ours.components, theirs.components)
+    middle = torch.full((1, int(ours.candidates[0].free.sum())), 0.5)
+    assert torch.equal(ours.candidates[0](middle), theirs.candidates[0](middle))
     said = "this set holds spectra of parameters beyond the priors; name it with `calibrate --beyond`"
     assert said in refuse("train", "compact", beyond, "-o", tmp_path / "other.safetensors")

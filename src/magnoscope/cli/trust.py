@@ -85,14 +85,25 @@ def _trunk(path: Path | None, loaded: list[Weights], dataset: Path, study: Study
     return trunk_of(sizes_of(study), posterior.network.state_dict())
 
 
-def _wider_emulator(beyond: Path, train: Part, study: Study, seed: int) -> Emulator:
-    """An emulator of training spectra and of those of a set beyond the priors."""
+def _emulator(
+    own: Emulator | bool, beyond: Path | None, given: Path | None, dataset: Path, train: Part, study: Study, seed: int
+) -> tuple[Emulator | bool, dict[str, Any]]:
+    """The emulator to calibrate with, or whether to learn one, and what the card says of it."""
+    if given is not None:
+        other = _trained_on(given, dataset, study)[0]
+        if other.calibration.emulator is None:
+            raise WeightsError(f"{given} holds no emulator; name weights that were calibrated with one")
+        kept = {k: other.card[k] for k in ("beyond_set",) if k in other.card}
+        made = {k: other.card.get(k) for k in ("seed", "calibrated")}
+        return other.calibration.emulator, kept | {"emulator_from": other.card.get("emulator_from", made)}
+    if beyond is None:
+        return own, {}
     wider = load_part(open_set(beyond), study, "train", WHOLE, beyond=True)
     typer.echo(f"learning the emulator, of {len(wider.labels)} spectra beyond the priors as well", err=True)
     found = fit_emulator(study.view, train, len(study.classes), seed, wider)
     if found is None:
         raise DataError("the training set has too few spectra of a model to learn an emulator of; leave out --beyond")
-    return found
+    return found, {"beyond_set": identity_of(beyond)}
 
 
 @app.command()
@@ -118,6 +129,10 @@ def calibrate(
             "emulator of as well.",
         ),
     ] = None,
+    emulator_from: Annotated[
+        Path | None,
+        typer.Option("--emulator-from", help="Other weights of this training set, whose emulator is taken."),
+    ] = None,
     foreign: ForeignOption = None,
     emulator: EmulatorOption = True,
     study: StudyOption = None,
@@ -125,10 +140,12 @@ def calibrate(
 ) -> None:
     """Calibrate and score trained weights anew, without training; several become one deep ensemble.
 
-    An emulator in the weights is kept, unless --beyond gives it more to learn of.
+    An emulator in the weights is kept, unless --beyond gives it more to learn of or --emulator-from names another.
     """
-    if beyond is not None and not emulator:
-        raise WeightsError("--beyond is for the emulator, which --no-emulator leaves out; drop either")
+    asked = {"--beyond": beyond, "--emulator-from": emulator_from, "--no-emulator": None if emulator else True}
+    given = [name for name, value in asked.items() if value is not None]
+    if len(given) > 1:
+        raise WeightsError(f"{' and '.join(given)} contradict each other about the emulator; drop all but one")
     if output is None and len(weights) > 1:
         raise WeightsError("give the file of the ensemble with -o, ending in .safetensors")
     target = writable(output or weights[0], ".safetensors")
@@ -142,10 +159,9 @@ def calibrate(
     seed, coverages = int(card["seed"]), coverages_of(found, card)
     parts = {name: load_part(open_set(dataset), found, name) for name in ("train", "calibration", "test")}
     both = {} if shared is None else {n: load_part(open_set(shared), found, n) for n in ("calibration", "test")}
-    learnt: Emulator | bool = emulator and (loaded[0].calibration.emulator or True)
-    if beyond is not None:
-        card |= {"beyond_set": identity_of(beyond)}
-        learnt = _wider_emulator(beyond, parts["train"], found, seed)
+    own = emulator and (loaded[0].calibration.emulator or True)
+    learnt, of_emulator = _emulator(own, beyond, emulator_from, dataset, parts["train"], found, seed)
+    card |= of_emulator
     typer.echo(f"calibrating on {len(parts['calibration'].labels)} held-back simulations", err=True)
     nuisance = loaded[0].nuisance
     calibration = calibrate_network(
