@@ -96,6 +96,12 @@ def test_input_does_not_depend_on_the_scale_of_a_run_and_marks_missing_detectors
     assert float(one[:, :2][~valid].abs().max()) == 0
 
 
+def test_the_slope_of_what_a_network_sees_is_there_for_explanations():
+    measured = torch.rand(1, *SHAPE).double().requires_grad_(True)
+    valid = torch.rand(1, *SHAPE) > 0.2
+    assert torch.autograd.gradcheck(lambda m: prepare(m, valid), (measured,), atol=1e-4)
+
+
 def test_one_hot_pixel_does_not_set_the_scale():
     measured = torch.rand(1, 2, 3, 40, 40)
     valid = torch.ones_like(measured, dtype=torch.bool)

@@ -383,5 +383,6 @@ def prepare(measured: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
 
     The mean is that of :func:`run_means`; no scale of a run survives.
     """
-    image = (measured / run_means(measured, valid)).clamp_(0, 30).sqrt_().mul_(valid)
+    # nothing in place: explanations follow its slope
+    image = (measured.clamp_min(0) / run_means(measured, valid)).clamp_max(30).sqrt() * valid
     return torch.cat([image, valid.to(image.dtype)], 1)
