@@ -20,7 +20,7 @@ class CompactNetwork(SpectrumNetwork):
     """A few group-normalised 3D convolutions, a mean over (axis 0, axis 1), a small dense trunk, three heads.
 
     Sizes come from the study: any number of runs, slices, pixels and classes. The state holds the layers' steps along
-    the axes of Q; a state without them is of before decision 20, and brings those of then.
+    the axes of Q, so that networks of before decision 20 go on saying what they said.
     """
 
     strides: torch.Tensor
@@ -57,7 +57,7 @@ class CompactNetwork(SpectrumNetwork):
         self.classes, self.n_features = classes, features
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        strides = state.setdefault(f"{prefix}strides", torch.tensor(STRIDES_BEFORE)).tolist()
+        strides = state.get(f"{prefix}strides", self.strides).tolist()  # a state that says nothing is refused below
         if strides not in (list(STRIDES), list(STRIDES_BEFORE)):
             raise ValueError(f"there is no compact network with strides {strides}")
         layers: Any = self.convolutions
