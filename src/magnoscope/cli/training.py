@@ -228,11 +228,14 @@ def _start_from(network: torch.nn.Module, start: Path, study: Study, kind: str, 
     tensors, _, card = read_file(start, study)
     own = network.state_dict()
     given = {k.removeprefix("network."): v for k, v in tensors.items() if k.removeprefix("network.") in own}
-    if card.get("kind") != kind or not given or any(v.shape != own[k].shape for k, v in given.items()):
+    try:
+        if card.get("kind") != kind or not given or any(v.shape != own[k].shape for k, v in given.items()):
+            raise ValueError("another kind or width")
+        network.load_state_dict(given, strict=False)
+    except ValueError:
         raise WeightsError(
             f"{start} is no {kind} network of width {width}; start from weights of the same kind and width"
-        )
-    network.load_state_dict(given, strict=False)
+        ) from None
 
 
 def _card(

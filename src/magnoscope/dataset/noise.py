@@ -204,16 +204,14 @@ def _distort(
     n, runs, slices = signal.shape[:3]
     turn, shift, signs = torch.zeros(n), torch.zeros(n, 2), torch.ones(n, 2)
     mixing, share = torch.eye(slices).expand(n, runs, slices, slices), torch.zeros(n, 1, 1, 1, 1)
-    column = (n, runs, 1, 1, 1)
     if nuisance.misalignment:
         turn = torch.deg2rad(nuisance.misalignment * _normal((n,), generator))
         shift = nuisance.misalignment * _normal((n, 2), generator)
     if nuisance.energy_shift:
-        delta = (nuisance.energy_shift * _normal(column, generator)).clamp(-0.9, 0.9)
-        mixing = _shifting(delta[..., 0, 0, 0], slices)
+        mixing = _shifting((nuisance.energy_shift * _normal((n, runs), generator)).clamp(-0.9, 0.9), slices)
     if nuisance.moderator:
-        delta = (nuisance.moderator / 2 * _normal(column, generator)).clamp(-0.2, 0.25)
-        mixing = _widening(delta[..., 0, 0, 0], slices) @ mixing
+        change = (nuisance.moderator / 2 * _normal((n, runs), generator)).clamp(-0.2, 0.25)
+        mixing = _widening(change, slices) @ mixing
     if nuisance.blur:
         share = _uniform((n, 1, 1, 1, 1), 0, nuisance.blur, generator)
     if nuisance.mirrors:

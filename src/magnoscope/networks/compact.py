@@ -57,7 +57,8 @@ class CompactNetwork(SpectrumNetwork):
         self.classes, self.n_features = classes, features
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        strides = state.get(f"{prefix}strides", self.strides).tolist()  # a state that says nothing is refused below
+        said = state.get(f"{prefix}strides")
+        strides = None if said is None else said.tolist()
         if strides not in (list(STRIDES), list(STRIDES_BEFORE)):
             raise ValueError(f"there is no compact network with strides {strides}")
         layers: Any = self.convolutions
