@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal, Protocol
@@ -49,6 +49,9 @@ class TrainingConfig:
     foreign, foreign_weight : float
         Foreign images added to a batch, as a share of it (made on the fly, half of them magnets where there are any),
         and the weight of each in the loss: they are to be learnt from often, and expected seldom.
+    misalignment : float
+        How much further training images are shifted and turned than those a network is checked and calibrated on: a
+        measurement that is off by a pixel more than expected is to keep its scores.
     reduced_precision : bool
         Convolutions in bfloat16 where the machine has instructions for it.
     optimizer : {"adamw", "adam", "sgd"}
@@ -69,6 +72,7 @@ class TrainingConfig:
     regression: float = 1.0
     foreign: float = 0.5
     foreign_weight: float = 0.25
+    misalignment: float = 1.6
     seed: int = 0
     reduced_precision: bool = True
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -258,7 +262,7 @@ class Classification:
             training.train_part,
             config.batch,
             training.coverages,
-            training.nuisance,
+            replace(training.nuisance, misalignment=config.misalignment * training.nuisance.misalignment),
             generator,
             foreign=config.foreign,
             energies=training.energies,
