@@ -170,6 +170,24 @@ def test_training_learns_and_tells_the_test_part_apart(tmp_path):
     assert (tmp_path / "history.csv").read_text().count("\n") == training.epoch + 1
 
 
+def test_training_images_are_moved_further_than_those_that_a_network_is_checked_on(tmp_path):
+    x = torch.arange(24.0)
+    spot = torch.exp(-((x[:, None] - 11.5) ** 2 + (x - 11.5) ** 2) / 8).expand(200, 1, 2, 24, 24)
+    part = Part(spot.numpy(), np.zeros(200, int), np.full((200, 1), 0.5))
+    network, nuisance = CompactNetwork(1, 2, 2, 1, width=16), Nuisance().only("misalignment")
+    training = Training(network, part, part, torch.ones(1, 1, 2, 24, 24), CONFIG, tmp_path, nuisance)
+
+    def spread(prepared: list[torch.Tensor]) -> float:
+        intensity = torch.cat(prepared)[:, 0].square()
+        return float(((intensity * x).sum((2, 3)) / intensity.sum((2, 3))).std())
+
+    trained = spread([batch[0] for batch in training.task.stream(training, torch.Generator().manual_seed(0))])
+    seen: list[torch.Tensor] = []
+    evaluate(network, part, training.coverages, training.checked_on, 5, lambda *shown: seen.append(prepare(*shown)))
+    assert spread(seen) == pytest.approx(nuisance.misalignment, rel=0.2)
+    assert trained == pytest.approx(1.6 * nuisance.misalignment, rel=0.2)
+
+
 def test_training_gone_on_with_after_a_kill_ends_where_an_uninterrupted_one_does(tmp_path):
     whole = toy_training(tmp_path / "whole")
     whole.run(lambda line: None)
