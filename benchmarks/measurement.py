@@ -43,7 +43,6 @@ def changes(measured: Spectrum) -> dict[str, Spectrum]:
         ]
     )
     noisy = np.maximum(signal + 0.5 * noise[..., None, None] * rng.standard_normal(signal.shape), 0)
-    shifted, moved = np.roll(signal, 1, axis=2), np.roll(valid, 1, axis=2)
     half = valid.copy()
     half[:, :, 22:28] = False
     out = {
@@ -54,8 +53,11 @@ def changes(measured: Spectrum) -> dict[str, Spectrum]:
         ),
         "half its noise added": replace(measured, signal=noisy),
         "bank of six rows missing": replace(measured, signal=np.where(half, signal, np.nan), valid=half),
-        "shifted by a pixel": replace(measured, signal=np.where(moved, shifted, np.nan), valid=moved),
     }
+    for name, step, axis in (("x + 1", 1, 2), ("x - 1", -1, 2), ("y + 1", 1, 3), ("y - 1", -1, 3)):
+        moved = np.roll(valid, step, axis)
+        shifted = np.where(moved, np.roll(signal, step, axis), np.nan)
+        out[f"shifted by a pixel, {name}"] = replace(measured, signal=shifted, valid=moved)
     for name, axis in (("mirrored in x", 2), ("mirrored in y", 3)):
         out[name] = replace(measured, signal=np.flip(signal, axis), valid=np.flip(valid, axis))
     return out
