@@ -17,7 +17,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
+from structure import fitted, smoothed
 
 from magnoscope.dataset.coverage import MILD, random_coverage
 from magnoscope.dataset.noise import MEASUREMENT_LIKE, degrade
@@ -64,22 +64,14 @@ def structure_left(image: np.ndarray, clean: np.ndarray, seed: int = 0) -> np.nd
     Standard deviation of the residual smoothed over three pixels, less what the same values in disorder have,
     (runs, slices); nan where few pixels are seen.
     """
-    rng = np.random.default_rng(seed)
-    out = np.full(image.shape[:2], np.nan)
-    for place in np.ndindex(*out.shape):
-        seen = np.isfinite(image[place])
-        if seen.sum() < 200:
-            continue
-        design = np.stack([clean[place][seen], np.ones(seen.sum())], 1)
-        left = image[place][seen] - design @ np.linalg.lstsq(design, image[place][seen], rcond=None)[0]
-        share = np.maximum(gaussian_filter(seen.astype(float), 3), 0.2)
-        variance = []
-        for values in (left, rng.permutation(left)):
-            residual = np.zeros(seen.shape)
-            residual[seen] = values
-            variance.append((gaussian_filter(residual, 3) / share)[seen].var())
-        out[place] = np.sqrt(max(variance[0] - variance[1], 0))
-    return out / np.nanmean(image, (1, 2, 3))[:, None]
+    rng, seen = np.random.default_rng(seed), np.isfinite(image)
+    left = image - fitted(image, seen, clean)
+    shuffled = np.zeros(image.shape)
+    for place in np.ndindex(*image.shape[:2]):
+        shuffled[place][seen[place]] = rng.permutation(left[place][seen[place]])
+    ordered, mixed = (np.where(seen, smoothed(part, seen, 3), np.nan) for part in (left, shuffled))
+    structure = np.sqrt(np.maximum(np.nanvar(ordered, (2, 3)) - np.nanvar(mixed, (2, 3)), 0))
+    return np.where(seen.sum((2, 3)) < 200, np.nan, structure) / np.nanmean(image, (1, 2, 3))[:, None]
 
 
 def show(what: str, measured: np.ndarray, simulated: np.ndarray) -> None:

@@ -5,7 +5,7 @@ usage: python benchmarks/structure.py FOLDER [WEIGHTS ...] [--set NAME=VALUE ...
 FOLDER holds measured.npy, as `magnoscope fetch` writes it. The first model of the worked study is simulated at its
 reference values, or those of --set, and its scale and an offset are fitted to each tile. Printed is K of this model,
 the median and the range of ten: for degraded simulations, for the measurement as it is and without the smooth part of
-what it leaves, and for the fit with what is left in disorder, as in noise, with and without the smooth part on top.
+what the fit leaves, and for the fit with that in disorder, as noise is, with and without the smooth part on top.
 """
 
 import argparse
