@@ -188,7 +188,7 @@ def stock(run: Run, shelf: Path) -> dict[str, Path]:
     folder = shelf / "stock"
     made = (folder / "old.zarr").exists()
     measured, mask, tabled, runs = (folder / n for n in ("measured.npy", "mask.npy", "image.h5", "runs"))
-    training_set, foreign, old = (folder / f"{n}.zarr" for n in ("set", "foreign", "old"))
+    training_set, shared, foreign, old = (folder / f"{n}.zarr" for n in ("set", "shared", "foreign", "old"))
     weights, posterior = folder / "w.safetensors", folder / "posterior.safetensors"
     cleaner = shelf / "weights" / "pcsmo-cleaner.safetensors"
     if not made:
@@ -201,6 +201,7 @@ def stock(run: Run, shelf: Path) -> dict[str, Path]:
         for words in (
             ("virtual", "pcsmo", "goodenough", "-o", runs, "--detectors", 400),
             (*build, "-o", training_set),
+            (*build, "-o", shared, "--draws", "overlap"),
             (*build, "-o", foreign, "--draws", "foreign"),
             ("train", "compact", training_set, "-o", weights, "--epochs", 1),
             ("train", "posterior", training_set, "-o", posterior, "--epochs", 1),
@@ -213,9 +214,10 @@ def stock(run: Run, shelf: Path) -> dict[str, Path]:
         **dict.fromkeys(("measured.npy", "image.npy"), measured),
         **dict.fromkeys(("SET", "DATASET", "SET.zarr", "set.zarr", "pcsmo-mc.zarr"), training_set),
         **dict.fromkeys(("W", "STUDY.safetensors", "pcsmo.safetensors"), weights),
-        **dict.fromkeys(("a.safetensors", "b.safetensors", "c.safetensors"), weights),
+        **dict.fromkeys(("a.safetensors", "b.safetensors", "c.safetensors", "D-0.safetensors"), weights),
+        **dict.fromkeys(("FOREIGN.zarr", "pcsmo-foreign.zarr", "pcsmo-magnets.zarr"), foreign),
         "mine.toml": shelf / "studies" / "pcsmo.toml", "M.npy": mask, "image.h5": tabled, "runs": runs,
-        "FOREIGN.zarr": foreign, "old.zarr": old, "C": cleaner, "posterior.safetensors": posterior,
+        "pcsmo-shared.zarr": shared, "old.zarr": old, "C": cleaner, "posterior.safetensors": posterior,
     }  # fmt: skip
 
 
