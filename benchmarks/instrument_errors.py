@@ -5,7 +5,7 @@ usage: python benchmarks/instrument_errors.py STUDY MODEL [-n N] [--seed N] [--s
 
 Each of N simulations is made with stable parameters drawn from the whole prior (--near: around the reference, a tenth
 of each prior's width) and with every error of the instrument drawn from the prior that
-magnoscope.estimate.instrument_errors states (what is never negative from half of a normal distribution). It then gets
+magnoscope.instrument_errors states (what is never negative from half of a normal distribution). It then gets
 the noise of a measurement (level 1 of magnoscope.dataset.noise: about the mean intensity), scales and an envelope of
 runs, residual background and hot pixels, and its negative values are set to zero; with --counts it is counted instead.
 It is fitted from a place that is off the truth by a tenth of each prior's width, as a trained posterior's estimate is
@@ -35,7 +35,7 @@ from scipy import stats
 from magnoscope.dataset.draws import Law, candidates
 from magnoscope.dataset.noise import MEASUREMENT_LIKE, degraded
 from magnoscope.estimate import Extras, Simulators, fit
-from magnoscope.estimate.instrument_errors import Spectra
+from magnoscope.estimate.responses import Spectra
 from magnoscope.estimate.sampling import ENOUGH
 from magnoscope.machine import keep_memory, one_thread
 from magnoscope.spectrum import Spectrum, counted

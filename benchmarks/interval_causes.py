@@ -28,7 +28,7 @@ from magnoscope.errors import InstabilityError
 from magnoscope.estimate import Simulators
 from magnoscope.estimate.clipped import likelihood_of
 from magnoscope.estimate.descent import Target
-from magnoscope.estimate.instrument_errors import Response, Spectra, response
+from magnoscope.estimate.responses import Response, Spectra, response
 from magnoscope.estimate.result import Estimate, result_of
 from magnoscope.machine import keep_memory, one_thread
 from magnoscope.spectrum import Spectrum

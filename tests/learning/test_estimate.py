@@ -14,10 +14,11 @@ from magnoscope.estimate import ALONE, Extras, Simulators, compare, crew_of, fit
 from magnoscope.estimate.clipped import ClippedLikelihood, seems_clipped
 from magnoscope.estimate.comparison import vuong
 from magnoscope.estimate.descent import Target
-from magnoscope.estimate.instrument_errors import Spectra, kinds_of, response, run_by_run
 from magnoscope.estimate.likelihood import TileLikelihood
+from magnoscope.estimate.responses import Spectra, response
 from magnoscope.estimate.result import covariances
 from magnoscope.estimate.sampling import Sample, adjustment, larger
+from magnoscope.instrument_errors import kinds_of, run_by_run
 from magnoscope.simulate import Simulator
 from magnoscope.spectrum import Spectrum, counted
 from magnoscope.studies import parse_study

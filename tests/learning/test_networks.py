@@ -11,7 +11,7 @@ import torch
 from magnoscope.dataset.noise import CLEAN, Nuisance, prepare
 from magnoscope.dataset.parts import FOREIGN, Part, joined
 from magnoscope.networks import foreign
-from magnoscope.networks.base import Output
+from magnoscope.networks.base import Output, of_sigmoids
 from magnoscope.networks.compact import STRIDES_BEFORE, CompactNetwork
 from magnoscope.networks.duq import DUQHead, gradient_penalty
 from magnoscope.networks.foreign import make_foreign
@@ -317,6 +317,13 @@ def test_foreign_images_count_in_the_scores_alone():
     assert float(losses(sure, labels, parameters, TARGETS, own_logits=True)[0].detach()) < float(
         losses(unsure, labels, parameters, TARGETS, own_logits=True)[0].detach()
     )
+
+
+def test_sigmoids_that_are_surely_wrong_are_learnt_from():
+    logits = torch.tensor([[-40.0, 40.0], [40.0, -40.0]], requires_grad=True)
+    labels, targets = torch.tensor([0, 1]), torch.eye(2)
+    losses(of_sigmoids(torch.zeros(2, 1), logits), labels, torch.zeros(2, 1), targets, False)[0].backward()
+    assert torch.all(logits.grad.abs() > 0.2) and torch.equal(logits.grad > 0, logits.detach() > 0)
 
 
 def test_foreign_images_weigh_as_much_as_they_are_told_to():

@@ -60,6 +60,13 @@ ForeignOption = Annotated[
     Path | None,
     typer.Option("--foreign", help="Another set, of magnets that are no candidate: `dataset build --draws foreign`."),
 ]
+InstrumentOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--instrument",
+        help="Another set, of spectra of an instrument that is not as stated: `dataset build --draws instrument`.",
+    ),
+]
 EmulatorOption = Annotated[
     bool,
     typer.Option(

@@ -47,6 +47,7 @@ class Draws(StrEnum):
     overlap = "overlap"
     beyond = "beyond"
     foreign = "foreign"
+    instrument = "instrument"
 
 
 class Stored(StrEnum):
@@ -76,7 +77,8 @@ def build(
         typer.Option(
             "--draws",
             help="Uniform over the priors, evenly spread over them (sobol), around a point, where models coincide, "
-            "beyond the priors by up to half, or other magnets on the models' bonds (foreign).",
+            "beyond the priors by up to half, other magnets on the models' bonds (foreign), or uniform with errors of "
+            "the instrument (instrument).",
         ),
     ] = Draws.uniform,
     width: Annotated[float, typer.Option("--width", help="Of draws around a point, as a share of each prior.")] = 0.1,

@@ -34,6 +34,7 @@ from .common import (
     DatasetArgument,
     EmulatorOption,
     ForeignOption,
+    InstrumentOption,
     Json,
     SeedOption,
     StudyOption,
@@ -85,6 +86,7 @@ def train(
         typer.Option("--start-from", help="Weights of the same kind and width to go on from, on this set."),
     ] = None,
     foreign: ForeignOption = None,
+    instrument: InstrumentOption = None,
     emulator: EmulatorOption = True,
     at_random: Annotated[
         bool,
@@ -100,7 +102,7 @@ def train(
     writable(output, ".safetensors")
     found, commit = study_of(dataset, study), current_commit()
     source, coverages = open_set(dataset), random_coverage(found, COVERAGES, seed)
-    parts = _parts(source, found, shared, foreign, seed if at_random else None)
+    parts = _parts(source, found, shared, foreign, instrument, seed if at_random else None)
     nuisance = recipe.nuisance.without(*without.split(",")) if without else recipe.nuisance
     config = _config(recipe, seed, epochs, batch, rate)
     if start is not None and rate is None:
@@ -117,15 +119,14 @@ def train(
 
     if attributes_of(source)["physics_hash"] != found.physics_hash:
         report(f"warning: study {found.name} has changed since {dataset} was built")
+    sets = _sets(foreign=foreign, instrument=instrument)
     chance = {"random_labels": True} if at_random else {}
-    identity = (
-        {"kind": kind, "width": width, "shared": str(shared), "start": str(start)} | _foreign_set(foreign) | chance
-    )
+    identity = {"kind": kind, "width": width, "shared": str(shared), "start": str(start)} | sets | chance
     if _go_on(training, identity_of(dataset) | identity):
         report(f"going on after epoch {training.epoch}")
     training.run(report)
     about = {"kind": kind, "width": width, "seed": seed, "commit": commit} | ({"start": str(start)} if start else {})
-    about |= chance | _foreign_set(foreign) | {"foreign_families": _shown(found, config.foreign, foreign)}
+    about |= chance | sets | {"foreign_families": _shown(found, config.foreign, foreign)}
     about = _card(training, found, dataset, parts, about)
     card = _finish(network, about, training, found, parts, coverages, output, emulator)
     if as_json:
@@ -158,7 +159,12 @@ def _refuse(kind: str, width: int, shared: Path | None, foreign: Path | None) ->
 
 
 def _parts(
-    source: zarr.Group | Exported, study: Study, shared: Path | None, foreign: Path | None, lot: int | None
+    source: zarr.Group | Exported,
+    study: Study,
+    shared: Path | None,
+    foreign: Path | None,
+    instrument: Path | None,
+    lot: int | None,
 ) -> dict[str, Part]:
     """All parts of a training set, and those that are used of the sets beside it; labels by lot, if it is given."""
     parts = {name: load_part(source, study, name) for name in ("train", "validation", "calibration", "test")}
@@ -166,6 +172,10 @@ def _parts(
         both = open_set(shared)
         parts |= {f"shared {name}": load_part(both, study, name) for name in ("calibration", "test")}
         parts["train"] = joined([parts["train"], load_part(both, study, "train")], len(study.classes))
+    if instrument is not None:
+        misstated = open_set(instrument)
+        parts["instrument test"] = load_part(misstated, study, "test")
+        parts["train"] = joined([parts["train"], load_part(misstated, study, "train")], len(study.classes))
     if foreign is not None:
         magnets = open_set(foreign)
         parts |= {f"foreign {name}": load_part(magnets, study, name, foreign=True) for name in ("train", "test")}
@@ -174,9 +184,9 @@ def _parts(
     return parts
 
 
-def _foreign_set(foreign: Path | None) -> dict[str, Any]:
-    """What tells the set of foreign magnets from others, if there is one."""
-    return {} if foreign is None else {"foreign_set": identity_of(foreign)}
+def _sets(**paths: Path | None) -> dict[str, Any]:
+    """What tells each set beside the training set from others, of those that there are."""
+    return {f"{name}_set": identity_of(path) for name, path in paths.items() if path is not None}
 
 
 def _shown(study: Study, share: float, foreign: Path | None) -> list[str]:
@@ -294,7 +304,7 @@ def _finish(
     )  # fmt: skip
     weights = scored(
         Weights(network, calibration, card), parts["test"], coverages, seed, parts.get("shared test"),
-        parts.get("foreign test"),
+        parts.get("foreign test"), parts.get("instrument test"),
     )  # fmt: skip
     save_weights(weights, output)
     return weights.card

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import InstabilityError, StudyError
 from ..hamiltonian import SpinModel
+from ..instrument_errors import drawn_amounts, run_by_run
 from ..simulate import Simulator
 from ..spinwave import ModeSolver, is_stable
 from ..study import Overlap, Study
@@ -26,9 +27,11 @@ MOST_TRIES = 2000
 MOST_POINTS = 1 << 30
 """Points in a Sobol sequence, hence images of a class."""
 
-Kind = Literal["uniform", "sobol", "around", "overlap", "beyond", "foreign"]
+Kind = Literal["uniform", "sobol", "around", "overlap", "beyond", "foreign", "instrument"]
 WIDENED = 0.5
 """How far beyond both ends of a prior "beyond" draws, as a share of its width."""
+OF_THE_INSTRUMENT = 1
+"""What seeds the errors of the instrument of an image beside what seeds its parameters."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Law:
         "uniform" over the priors; "sobol", the same but spread evenly; "around" a point, normal and cut off at the
         ends of the priors; "overlap", uniform where several models are the same Hamiltonian; "beyond", uniform over
         priors widened by half, with at least one parameter outside its own; "foreign", other magnets on the models'
-        bonds (:mod:`.random_magnets`).
+        bonds (:mod:`.random_magnets`); "instrument", uniform over the priors, each spectrum with errors of the
+        instrument of its own (:func:`magnoscope.instrument_errors.drawn_amounts`).
     width : float
         Standard deviation of "around" as a share of each prior's width.
     centre : tuple of (model, parameter, meV)
@@ -126,7 +130,7 @@ def candidates(
     """Draws (n_parameters,) meV for image ``index`` of a class, without end."""
     low, high = reach(solver.model, law)
     rng = np.random.default_rng([seed, class_index, index])
-    if law.kind == "uniform":
+    if law.kind in ("uniform", "instrument"):
         while True:
             yield rng.uniform(low, high)
     elif law.kind == "sobol":
@@ -238,6 +242,9 @@ def _tries(
     """Draws without end: what simulates them, parameters, and what is recorded."""
     study = simulator.study
     name = study.classes[class_index]
+    if law.kind == "instrument":
+        amounts = drawn_amounts(study, np.random.default_rng([seed, class_index, index, OF_THE_INSTRUMENT]))
+        simulator = simulator.with_runs(run_by_run(study, amounts))
     if law.kind != "foreign":
         for values in candidates(simulator.solver(name), seed, class_index, index, law, study.overlaps):
             yield simulator, values, values

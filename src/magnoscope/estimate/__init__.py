@@ -3,7 +3,7 @@
 from .comparison import Comparison, compare
 from .crew import ALONE, Crew, crew_of, workers_of
 from .fit import DRAWS, DRAWS_GUIDED, Extras, fit
-from .instrument_errors import Simulators
+from .responses import Simulators
 from .result import Fit
 
 __all__ = [

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ..errors import InstabilityError
 from .crew import ALONE, Crew
-from .instrument_errors import Response
 from .likelihood import Profile, TileLikelihood
+from .responses import Response
 
 Simulate = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 """From parameters (n_parameters,) meV and errors of the instrument (n_errors,) to a spectrum."""

@@ -3,7 +3,7 @@
 From the study's priors, with no start picked by hand: draws of the prior and, where there are weights, a network's
 posterior and estimate are ranked by a smoothed comparison with coarse simulations; fewer and fewer of them are followed
 further and further (successive halving), the last ones unsmoothed; the best goes on together with errors of the
-instrument (:mod:`.instrument_errors`), to its end on default simulations. What it found, and how sure it is, is in
+instrument (:mod:`..instrument_errors`), to its end on default simulations. What it found, and how sure it is, is in
 :mod:`.result`.
 """
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dataset.draws import candidates
+from ..instrument_errors import errors_of, usual_sizes
 from ..simulate import Simulator
 from ..spectrum import Spectrum
 from ..spinwave import ModeSolver, is_stable
@@ -24,8 +25,8 @@ from .clipped import likelihood_of
 from .crew import ALONE, Crew
 from .descent import Curvature, Point, Simulate, Target
 from .halves import halves_of
-from .instrument_errors import Simulators, Spectra, errors_of, response, usual_sizes
 from .likelihood import TileLikelihood
+from .responses import Simulators, Spectra, response
 from .result import Fit, covariances, result_of, with_sample
 from .sampling import Proposal, Sample, sample
 

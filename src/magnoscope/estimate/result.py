@@ -18,7 +18,7 @@ from ..trust.match import Match, match
 from .clipped import ClippedLikelihood
 from .descent import Curvature, Point, Target
 from .halves import Halves
-from .instrument_errors import Response
+from .responses import Response
 from .sampling import ENOUGH, Sample
 
 NOTHING = 1e-3

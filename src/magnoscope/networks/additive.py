@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .base import Output, Sizes, SpectrumNetwork
+from .base import Output, Sizes, SpectrumNetwork, of_sigmoids
 
 SMALLEST = 8
 """Axes of fewer pixels are never thinned out."""
@@ -83,4 +83,4 @@ class AdditiveNetwork(SpectrumNetwork):
             logits = tiles.sum((2, 3)) + self.bias
             pooled = torch.cat([maps.mean((3, 4)), maps.amax((3, 4))], 1).flatten(1).float()
             estimates = torch.sigmoid(self.regression(functional.layer_norm(pooled, pooled.shape[1:])))
-        return Output(tiles.flatten(1), logits.sigmoid(), logits, estimates.reshape(len(inputs), self.classes, -1))
+        return of_sigmoids(tiles.flatten(1), logits, estimates.reshape(len(inputs), self.classes, -1))

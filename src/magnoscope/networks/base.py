@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from ..dataset.noise import prepare
 
@@ -44,7 +45,10 @@ class Output:
     disagreement : (n,) or None
         How much the members of an ensemble tell each other apart (mutual information, nats); None for one network.
     log_scores : (n, classes) or None
-        Logarithms of DUQ's scores, whose slope training follows: that of the scores vanishes far from a centroid.
+        Logarithms of the scores, whose slope training follows where that of the scores vanishes: of DUQ's far from a
+        centroid, of sigmoids on both sides.
+    log_rest : (n, classes) or None
+        Logarithms of one less the scores, likewise.
     """
 
     features: torch.Tensor
@@ -53,6 +57,13 @@ class Output:
     parameters: torch.Tensor | None
     disagreement: torch.Tensor | None = None
     log_scores: torch.Tensor | None = None
+    log_rest: torch.Tensor | None = None
+
+
+def of_sigmoids(features: torch.Tensor, logits: torch.Tensor, parameters: torch.Tensor | None = None) -> Output:
+    """An output whose scores are sigmoids, trained on their logarithms: surely wrong ones are learnt from as well."""
+    log = functional.logsigmoid
+    return Output(features, logits.sigmoid(), logits, parameters, log_scores=log(logits), log_rest=log(-logits))
 
 
 class SpectrumNetwork(nn.Module):

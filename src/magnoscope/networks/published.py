@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..errors import StudyError
-from .base import Output, Sizes, SpectrumNetwork
+from .base import Output, Sizes, SpectrumNetwork, of_sigmoids
 from .duq import DUQHead
 
 BRIGHTEST = 120.0
@@ -99,7 +99,7 @@ class PublishedNetwork(SpectrumNetwork):
         v = self.features(inputs)
         with torch.autocast(v.device.type, enabled=False):
             logits = self.head(v)
-        return Output(v, logits.sigmoid(), logits, None)
+        return of_sigmoids(v, logits)
 
 
 class PublishedDUQ(SpectrumNetwork):

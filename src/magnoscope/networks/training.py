@@ -162,7 +162,8 @@ def losses(
     weight = torch.where(known, 1.0, foreign_weight).to(hot)[:, None]
     scores = output.scores.clamp(LEAST, 1 - LEAST)
     log_scores = scores.log() if output.log_scores is None else output.log_scores
-    loss = -(weight * torch.where(hot > 0, log_scores, (-scores).log1p())).mean()
+    log_rest = (-scores).log1p() if output.log_rest is None else output.log_rest
+    loss = -(weight * torch.where(hot > 0, log_scores, log_rest)).mean()
     if own_logits:
         loss = loss + functional.cross_entropy(output.logits[known], targets[known])
     if output.parameters is None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..dataset.draws import check_priors, simulate_draw
 from ..errors import InstabilityError, StudyError
 from ..estimate.descent import Target
-from ..estimate.instrument_errors import COARSE
+from ..estimate.responses import COARSE
 from ..simulate import Simulator
 from ..spectrum import Spectrum
 from ..study import Study

@@ -257,9 +257,15 @@ def scored(
     seed: int,
     shared_test: Part | None = None,
     magnets: Part | None = None,
+    misstated: Part | None = None,
 ) -> Weights:
-    """Weights whose card tells how they do on the test part, on foreign inputs, and on spectra that models share."""
+    """Weights whose card tells how they do on the test part, on foreign inputs, and on spectra that models share.
+
+    Also on those of an instrument that is not as stated, where there are such.
+    """
     card = weights.card | {"scores": report_card(weights, test, coverages, seed)}
+    if misstated is not None:
+        card["instrument"] = report_card(weights, misstated, coverages, seed)
     if shared_test is not None:
         card["shared"] = shared_report(weights, shared_test, coverages, seed)
     card["foreign"] = foreign_report(weights, test, coverages, seed, magnets)
