@@ -35,11 +35,12 @@ def built(study: Study, file: Path, path: Path, law: Law) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(striped: Study, striped_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten spectra of each candidate, ten beyond its priors, and ten magnets on the bonds of each."""
+    """Ten spectra of each candidate, beyond its priors and of another instrument, and ten magnets on its bonds."""
     path = tmp_path_factory.mktemp("sets")
     built(striped, striped_file, path / "own.zarr", Law())
     built(striped, striped_file, path / "beyond.zarr", Law("beyond"))
     built(striped, striped_file, path / "foreign.zarr", Law("foreign"))
+    built(striped, striped_file, path / "instrument.zarr", Law("instrument"))
     return path
 
 
@@ -101,6 +102,26 @@ def test_set_beyond_the_priors(run: Run, folder: Path, striped: Study, striped_f
     assert len(part.labels) == 20 and np.all(np.abs(part.parameters - 0.5).max(1) > 0.5)
     assert np.all(np.abs(part.parameters - 0.5) <= 1)
     assert "tenths of each prior" in run("dataset", "info", path, "--rejections").out
+
+
+def test_set_of_an_instrument_that_is_not_as_stated(
+    run: Run, folder: Path, tmp_path: Path, striped: Study, striped_file: Path
+) -> None:
+    path = folder / "instrument.zarr"
+    done = run("dataset", "build", striped_file, *SETTINGS, "--draws", "instrument", "-o", path, "--json")
+    assert done.err == "20 of 20 images there already\n" and done.json["draws"] == {"kind": "instrument"}
+    assert "2 simulated again 2 came out the same to the last bit" in run("dataset", "verify", path, "--sample", 2).out
+    # the parameters of a set that is as stated, and other spectra of them
+    stated, other = (load_part(open_set(folder / f"{n}.zarr"), striped, "train") for n in ("own", "instrument"))
+    np.testing.assert_array_equal(other.parameters, stated.parameters)
+    apart = np.abs(other.images.astype(float) - stated.images).mean((1, 2, 3, 4)) / stated.images.mean((1, 2, 3, 4))
+    assert np.all(apart > 0.01) and len(set(apart.round(4).tolist())) == 14
+
+    words = ["train", "compact", folder / "own.zarr", "-o", tmp_path / "w.safetensors", "--epochs", 1, "--width", 16]
+    card = run(*words, "--study", striped_file, "--instrument", path, "--json").json
+    assert card["instrument_set"] == identity_of(path)
+    assert (card["images"]["train"], card["images"]["instrument test"]) == (28, 2)
+    assert card["instrument"]["clean"]["n"] == 2 and card["scores"]["clean"]["n"] == 2
 
 
 def test_an_emulator_learns_of_spectra_beyond_the_priors(
