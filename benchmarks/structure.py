@@ -90,7 +90,9 @@ def images_of(
     nuisance = MEASUREMENT_LIKE.without("mirrors")
     simulated = degrade(draws, seen, nuisance, torch.Generator().manual_seed(0))[0].double().numpy()
     noise = [disordered(left, model, valid, rng) for _ in range(DRAWS)]
-    print(f"  of the smooth part that the fit leaves, the square root of its mean square: {rms(left, valid):.3f}")
+    print(
+        f"  smooth part of what the fit leaves: {rms(left, valid):.3f}; of the same in disorder {rms(noise[0], valid):.3f}"
+    )
     out = {"simulated": list(simulated), "measured": [measured], LEFT: [model + one for one in noise]}
     for pixels in SMOOTH:
         smooth = smoothed(left, valid, pixels)
@@ -100,7 +102,7 @@ def images_of(
 
 
 def rms(left: np.ndarray, valid: np.ndarray) -> float:
-    """Of what is left, smooth over the middle number of pixels, in means of runs; disorder leaves some too."""
+    """Square root of the mean square of what is smooth over the middle number of pixels, in means of runs."""
     return float(np.sqrt(np.mean(smoothed(left, valid, SMOOTH[1])[valid] ** 2)))
 
 
