@@ -90,9 +90,8 @@ def images_of(
     nuisance = MEASUREMENT_LIKE.without("mirrors")
     simulated = degrade(draws, seen, nuisance, torch.Generator().manual_seed(0))[0].double().numpy()
     noise = [disordered(left, model, valid, rng) for _ in range(DRAWS)]
-    print(
-        f"  smooth part of what the fit leaves: {rms(left, valid):.3f}; of the same in disorder {rms(noise[0], valid):.3f}"
-    )
+    whole, alone = rms(left, valid), rms(noise[0], valid)
+    print(f"  smooth part of what the fit leaves: {whole:.3f}; of the same in disorder {alone:.3f}")
     out = {"simulated": list(simulated), "measured": [measured], LEFT: [model + one for one in noise]}
     for pixels in SMOOTH:
         smooth = smoothed(left, valid, pixels)
