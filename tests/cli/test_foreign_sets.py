@@ -120,7 +120,7 @@ def test_set_of_an_instrument_that_is_not_as_stated(
     words = ["train", "compact", folder / "own.zarr", "-o", tmp_path / "w.safetensors", "--epochs", 1, "--width", 16]
     card = run(*words, "--study", striped_file, "--instrument", path, "--json").json
     assert card["instrument_set"] == identity_of(path)
-    assert (card["images"]["train"], card["images"]["instrument test"]) == (28, 2)
+    assert [card["images"][name] for name in ("train", "validation", "test", "instrument test")] == [28, 4, 2, 2]
     assert card["instrument"]["clean"]["n"] == 2 and card["scores"]["clean"]["n"] == 2
 
 

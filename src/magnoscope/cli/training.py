@@ -175,7 +175,8 @@ def _parts(
     if instrument is not None:
         misstated = open_set(instrument)
         parts["instrument test"] = load_part(misstated, study, "test")
-        parts["train"] = joined([parts["train"], load_part(misstated, study, "train")], len(study.classes))
+        for name in ("train", "validation"):  # the best epoch is to be that of both
+            parts[name] = joined([parts[name], load_part(misstated, study, name)], len(study.classes))
     if foreign is not None:
         magnets = open_set(foreign)
         parts |= {f"foreign {name}": load_part(magnets, study, name, foreign=True) for name in ("train", "test")}
