@@ -84,6 +84,8 @@ def test_sets_in_each_others_place(refuse, run: Run, folder: Path, square_file: 
     assert said in refuse("train", "compact", own, "-o", weights, "--shared", magnets)
     said = "holds the candidates' own spectra; build one of magnets that are none"
     assert said in refuse("train", "compact", own, "-o", weights, "--foreign", own)
+    said = "holds spectra of the instrument as stated; build a set of others"
+    assert said in refuse("train", "compact", own, "-o", weights, "--instrument", own)
     said = "no foreign inputs are shown to a dense in training; --foreign is for compact, additive, duq"
     assert said in refuse("train", "dense", own, "-o", weights, "--foreign", magnets)
     assert "none is drawn from priors of exchange" in refuse("dataset", "info", magnets, "--rejections")
@@ -121,7 +123,13 @@ def test_set_of_an_instrument_that_is_not_as_stated(
     card = run(*words, "--study", striped_file, "--instrument", path, "--json").json
     assert card["instrument_set"] == identity_of(path)
     assert [card["images"][name] for name in ("train", "validation", "test", "instrument test")] == [28, 4, 2, 2]
-    assert card["instrument"]["clean"]["n"] == 2 and card["scores"]["clean"]["n"] == 2
+    assert card["instrument"]["scores"]["clean"]["n"] == 2 and 0 <= card["instrument"]["below_0.01"] <= 1
+
+    # the same of `trust`; calibrated anew without the set, the card says nothing of it
+    asked = [tmp_path / "w.safetensors", folder / "own.zarr", "--study", striped_file]
+    assert run("trust", *asked, "--instrument", path, "--json").json["instrument"] == card["instrument"]
+    assert "an instrument that is not as stated:\n" in run("calibrate", *asked, "--instrument", path).out
+    assert "instrument" not in run("calibrate", *asked, "--json").json
 
 
 def test_an_emulator_learns_of_spectra_beyond_the_priors(

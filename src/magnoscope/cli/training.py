@@ -15,7 +15,17 @@ from .. import __version__
 from ..cleaning import Cleaner, check_cleaner, save_cleaner
 from ..dataset.coverage import CoverageLaw, random_coverage
 from ..dataset.noise import SWITCHES
-from ..dataset.parts import Exported, Part, attributes_of, identity_of, joined, load_part, open_set, relabelled
+from ..dataset.parts import (
+    Exported,
+    Part,
+    attributes_of,
+    identity_of,
+    joined,
+    load_misstated,
+    load_part,
+    open_set,
+    relabelled,
+)
 from ..errors import DataError, StudyError, WeightsError
 from ..networks.base import SpectrumNetwork
 from ..networks.cleaner import CleanerNetwork, CleaningNetwork
@@ -173,10 +183,9 @@ def _parts(
         parts |= {f"shared {name}": load_part(both, study, name) for name in ("calibration", "test")}
         parts["train"] = joined([parts["train"], load_part(both, study, "train")], len(study.classes))
     if instrument is not None:
-        misstated = open_set(instrument)
-        parts["instrument test"] = load_part(misstated, study, "test")
+        parts["instrument test"] = load_misstated(instrument, study, "test")
         for name in ("train", "validation"):  # the best epoch is to be that of both
-            parts[name] = joined([parts[name], load_part(misstated, study, name)], len(study.classes))
+            parts[name] = joined([parts[name], load_misstated(instrument, study, name)], len(study.classes))
     if foreign is not None:
         magnets = open_set(foreign)
         parts |= {f"foreign {name}": load_part(magnets, study, name, foreign=True) for name in ("train", "test")}

@@ -7,7 +7,7 @@ import torch
 import typer
 
 from ..dataset.coverage import CoverageLaw, random_coverage
-from ..dataset.parts import WHOLE, Part, attributes_of, check_held_out, identity_of, load_part, open_set
+from ..dataset.parts import WHOLE, Part, attributes_of, check_held_out, identity_of, load_misstated, load_part, open_set
 from ..errors import DataError, WeightsError
 from ..networks.ensemble import Ensemble
 from ..networks.files import halved
@@ -18,7 +18,7 @@ from ..plot_trust import plot_reliability
 from ..study import Study
 from ..trust.emulator import Emulator, fit_emulator
 from ..trust.held_back import calibrate as calibrate_network
-from ..trust.held_back import foreign_report, reliability_of, report_card, scored
+from ..trust.held_back import foreign_report, instrument_report, reliability_of, report_card, scored
 from ..trust.posterior import load_posterior
 from ..trust.suite import Cache, run_suite
 from ..trust.weights import Weights, load_weights, save_weights
@@ -27,6 +27,7 @@ from .common import (
     DatasetArgument,
     EmulatorOption,
     ForeignOption,
+    InstrumentOption,
     Json,
     StudyOption,
     app,
@@ -51,6 +52,11 @@ def left_out(foreign: Path | None, study: Study) -> Part | None:
     return None if foreign is None else load_part(open_set(foreign), study, "test", foreign=True)
 
 
+def misstated(instrument: Path | None, study: Study) -> Part | None:
+    """The spectra of a set of an instrument that is not as stated, those that no training has seen."""
+    return None if instrument is None else load_misstated(instrument, study, "test")
+
+
 def coverages_of(study: Study, card: dict[str, Any]) -> torch.Tensor:
     """The coverages of detectors that weights are calibrated and scored with, (n, runs, slices, x, y)."""
     law = CoverageLaw.from_settings(card.get("coverage"))
@@ -69,9 +75,10 @@ def _together(found: list[Weights]) -> tuple[Ensemble, dict[str, Any]]:
     ):
         if any(each != of_each[0] for each in of_each):
             raise WeightsError(f"these weights were trained with different settings of {key}; train them alike")
-    kept = ("kind", "width", "seed", "commit", "epochs", "minutes", "settings", "foreign_families", "foreign_set")
+    kept = ("kind", "width", "seed", "commit", "epochs", "minutes", "settings", "foreign_families", "foreign_set",
+            "instrument_set")  # fmt: skip
     members = [{k: card[k] for k in kept if k in card} for card in cards]
-    own = {*kept, "scores", "foreign", "shared", "suite"} - {"seed"}
+    own = {*kept, "scores", "foreign", "shared", "instrument", "suite"} - {"seed"}
     card = {k: v for k, v in cards[0].items() if k not in own}
     return Ensemble([weights.network for weights in found]), {"kind": "ensemble", "members": members} | card
 
@@ -134,6 +141,7 @@ def calibrate(
         typer.Option("--emulator-from", help="Other weights of this training set, whose emulator is taken."),
     ] = None,
     foreign: ForeignOption = None,
+    instrument: InstrumentOption = None,
     emulator: EmulatorOption = True,
     study: StudyOption = None,
     as_json: Json = False,
@@ -169,15 +177,30 @@ def calibrate(
         trunk, learnt,
     )  # fmt: skip
     typer.echo(f"scoring on {len(parts['test'].labels)} others", err=True)
-    magnets = left_out(foreign, found)
-    result = scored(Weights(network, calibration, card), parts["test"], coverages, seed, both.get("test"), magnets)
+    result = scored(
+        Weights(network, calibration, card), parts["test"], coverages, seed, both.get("test"),
+        left_out(foreign, found), misstated(instrument, found),
+    )  # fmt: skip
     save_weights(result, target)
     if as_json:
         print_json(result.card)
     else:
-        print_scores(result.card["scores"], result.card["foreign"])
-        if "shared" in result.card:
-            print(f"spectra that models share: all named in {result.card['shared']['all_named']:.1%}")
+        print_card(result.card)
+
+
+def print_card(card: dict[str, Any]) -> None:
+    """What a card says of how weights do, as text."""
+    print_scores(card["scores"], card["foreign"])
+    if "shared" in card:
+        print(f"spectra that models share: all named in {card['shared']['all_named']:.1%}")
+    if "instrument" in card:
+        print_instrument(card["instrument"])
+
+
+def print_instrument(found: dict[str, Any]) -> None:
+    """As :func:`print_scores`, of spectra of an instrument that is not as stated."""
+    print("an instrument that is not as stated:")
+    print_scores(found["scores"], {"its spectra": {"below_0.01": found["below_0.01"]}})
 
 
 def print_scores(rows: dict[str, Any], foreign: dict[str, Any]) -> None:
@@ -204,6 +227,7 @@ def trust(
     ] = None,
     figure: Annotated[Path | None, typer.Option("--figure", help="Reliability diagrams to write.")] = None,
     foreign: ForeignOption = None,
+    instrument: InstrumentOption = None,
     study: StudyOption = None,
     as_json: Json = False,
 ) -> None:
@@ -220,6 +244,9 @@ def trust(
     if figure is not None:
         save_figure(plot_reliability(reliability, found.title), figure)
     told: dict[str, Any] = {"foreign": told_apart, "reliability": reliability, "warning": warning}
+    other = misstated(instrument, found)
+    if other is not None:
+        told["instrument"] = instrument_report(loaded, other, coverages, seed)
     if suite:
         told["suite"] = _suite(loaded, dataset, found, test, coverages, images, cache or _beside(weights, found))
     if as_json:
@@ -228,6 +255,8 @@ def trust(
     if warning:
         print(f"warning: {warning}")
     print_scores(result, told_apart)
+    if other is not None:
+        print_instrument(told["instrument"])
     if suite:
         print_suite(told["suite"])
 

@@ -296,3 +296,20 @@ def load_part(
         study.view.mirrors,
         np.concatenate(targets) if shared else None,
     )
+
+
+def load_misstated(path: Path, study: Study, part: str) -> Part:
+    """One part of a set of an instrument that is not as stated.
+
+    Raises
+    ------
+    DataError
+        If it is another set, or as :func:`load_part` says.
+    """
+    source = open_set(path)
+    if attributes_of(source).get("draws", {}).get("kind") != "instrument":
+        raise DataError(
+            f"{path} holds spectra of the instrument as stated; build a set of others: `magnoscope dataset build STUDY "
+            "--draws instrument`"
+        )
+    return load_part(source, study, part)
