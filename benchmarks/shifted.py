@@ -2,8 +2,8 @@
 
 usage: python benchmarks/shifted.py STUDY SET.zarr WEIGHTS ... [--images 400]
 
-Spectra of the validation part, one in so many. Printed are the shares whose K of all models together is below 0.95,
-which is how much a network takes them for foreign, and what one in ten has for its own model at most.
+Spectra of the validation part, one in so many. Printed are the share named rightly, that whose K of all models together
+is below 0.95, which is how much a network takes them for foreign, and what one in ten has for its own model at most.
 """
 
 import argparse
@@ -44,10 +44,12 @@ def main() -> None:
                     prepared = network.prepare(measured.roll(by, (3, 4)), valid.roll(by, (3, 4)))
                     scores[name, shift].append(network(prepared).scores)
     labels = torch.as_tensor(part.labels)[:, None]
+    print(f"{len(labels)} spectra")
     for (name, shift), found in scores.items():
         k = torch.cat(found)
         low, own = (k.sum(1) < 0.95).double().mean(), k.gather(1, labels)[:, 0].quantile(0.1)
-        print(f"{name}, {shift}: {100 * low:.1f} % below 0.95, one in ten of own K below {own:.3f}")
+        right = (k.argmax(1, keepdim=True) == labels).double().mean()
+        print(f"{name}, {shift}: {right:.3f} right, {low:.1%} below 0.95, one in ten of own K below {own:.3f}")
 
 
 if __name__ == "__main__":
